@@ -1,0 +1,60 @@
+# `make` shows the targets. Everything is installed into .venv, from requirements.lock.
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+
+# What `make results` and `make retrain` pass on: make results PROFILE=smoke ONLY="layers ema" SEEDS="0 1" DATA=folder
+PROFILE = quick
+ONLY =
+SEEDS =
+DATA =
+RERUN = $(BIN)/trm-rerun --profile $(PROFILE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DATA),--data $(DATA))
+
+.PHONY: help install results retrain test lab export readme lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo 'make results PROFILE=smoke ONLY="layers ema" SEEDS="0 1" DATA=folder  (each is optional; retrain takes them too)'
+
+install: $(VENV)/installed  ## install what requirements.lock names, and the package, into .venv
+
+results: install  ## draw every table and picture; train what has no record yet
+	$(RERUN)
+
+retrain: install  ## the same, training everything anew
+	$(RERUN) --force
+
+# Two notebooks run at a time, so each gets one thread. pytest comes last: its summary closes the output.
+test: install  ## lint, types, notebooks, tests
+	$(BIN)/ruff check setup.py tools trm_nbdev tests
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
+	$(BIN)/pytest
+
+lab: install  ## read the book in JupyterLab
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
+
+export: install  ## write trm_nbdev/ from nbs/, then clean the notebooks
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+readme: install  ## write README.md from nbs/index.ipynb
+	$(BIN)/python tools/readme.py
+
+lock: install  ## write requirements.lock from what .venv holds, after installing what settings.ini asks for and it lacks
+	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
+	$(BIN)/python tools/lock.py
+
+clean:  ## remove .venv and what building and testing left behind; results stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache results/smoke
+	find nbs tests tools trm_nbdev -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+$(VENV)/installed: requirements.lock settings.ini setup.py pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), and 3.11 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) lacks its venv module: on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@

@@ -1,0 +1,36 @@
+"What several tests need: where the checkout is, its settings, and a copy of it to work in."
+import shutil
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ['nbs', 'tests', 'tools', 'trm_nbdev', 'README_files']
+LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    "The checkout. No test writes to it."
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def settings() -> dict[str, str]:
+    "What settings.ini says."
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    return dict(cfg['DEFAULT'])
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    "A copy of the checkout's own files, for a test to change."
+    dest = tmp_path/'tree'
+    dest.mkdir()
+    for file in ROOT.iterdir():
+        if file.is_file() and not file.name.startswith('.'): shutil.copy(file, dest)
+    for name in FOLDERS:
+        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, dest/name, ignore=LEFTOVERS)
+    return dest

@@ -1,0 +1,63 @@
+"Package, README and notebooks say the same: each is made again in a copy of the checkout, and must not change."
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+BOOK = sorted((ROOT/'nbs').glob('*.ipynb'))
+EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
+
+
+def contents(folder: Path) -> dict[str, str | bytes]:
+    "Each file under `folder`, by its path; text as text, so that a difference can be read."
+    def read(path): return path.read_text(encoding='utf-8') if path.suffix in {'.py', '.ipynb'} else path.read_bytes()
+    skipped = {'__pycache__', '.ipynb_checkpoints'}
+    return {path.relative_to(folder).as_posix(): read(path) for path in sorted(folder.rglob('*'))
+            if path.is_file() and not skipped & set(path.parts)}
+
+
+def nbdev(command: str, folder: Path):
+    "Run one of nbdev's commands in `folder`."
+    done = subprocess.run([Path(sys.executable).parent/command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def cells(notebook: Path) -> list[dict]: return json.loads(notebook.read_text(encoding='utf-8'))['cells']
+
+
+def test_package_is_what_the_notebooks_export(root, tree):
+    shutil.rmtree(tree/'trm_nbdev')  # so that a module whose notebook is gone is found, too
+    nbdev('nbdev_export', tree)
+    assert contents(tree/'trm_nbdev') == contents(root/'trm_nbdev'), 'run `make export`'
+
+
+def test_notebooks_are_clean(root, tree):
+    nbdev('nbdev_clean', tree)
+    assert contents(tree/'nbs') == contents(root/'nbs'), 'run `make export`'
+
+
+def test_readme_is_what_the_index_says(root, tree):
+    shutil.rmtree(tree/'README_files', ignore_errors=True)
+    subprocess.run([sys.executable, tree/'tools'/'readme.py'], check=True)
+    assert (tree/'README.md').read_text(encoding='utf-8') == (root/'README.md').read_text(encoding='utf-8'), 'run `make readme`'
+    assert contents(tree/'README_files') == contents(root/'README_files'), 'run `make readme`'
+
+
+@pytest.mark.parametrize('notebook', BOOK + EXPERIMENTS, ids=lambda p: p.stem)
+def test_cell_ids_are_there_once(notebook):
+    "nbdev writes them into the modules: without ids of their own, every export would change every file."
+    counts = Counter(cell.get('id') for cell in cells(notebook))
+    assert None not in counts
+    assert max(counts.values()) == 1, counts.most_common(1)
+
+
+@pytest.mark.parametrize('notebook', EXPERIMENTS, ids=lambda p: p.stem)
+def test_experiments_have_one_parameters_cell_and_export_nothing(notebook):
+    tags = [tag for cell in cells(notebook) for tag in cell['metadata'].get('tags', [])]
+    assert tags.count('parameters') == 1
+    assert not [cell for cell in cells(notebook) if ''.join(cell['source']).startswith('#| export')]

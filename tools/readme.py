@@ -1,0 +1,44 @@
+"Write README.md, and the pictures in it, from nbs/index.ipynb (what `make readme` runs)."
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import MarkdownExporter
+from nbformat import NotebookNode
+
+root = Path(__file__).resolve().parent.parent
+pictures = root/'README_files'
+
+
+def at_root(match: re.Match) -> str:
+    "A relative link as it must be written in README.md, one folder above the notebook."
+    before, target = match.groups()
+    return before + (root/'nbs'/target).resolve().relative_to(root).as_posix()
+
+
+def relink(text: str) -> str:
+    "`text` with its relative links rewritten, in Markdown and HTML; code, in which `a[0](x)` is no link, stays."
+    parts = re.split(r'(```.*?```|`[^`\n]*`)', text, flags=re.DOTALL)
+    links = r'(\]\(|(?:src|href)=")(?![a-z]+:|#|/)([^)"\s]+)'
+    return ''.join(part if i % 2 else re.sub(links, at_root, part) for i, part in enumerate(parts))
+
+
+def for_readers(nb: NotebookNode) -> NotebookNode:
+    "`nb` without the cells that nbdev hides and without the directives of the others."
+    nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)\b', c.source)]
+    for c in nb.cells:
+        c.source = relink(c.source) if c.cell_type == 'markdown' else re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
+    return nb
+
+
+def main():
+    nb = for_readers(nbformat.read(root/'nbs'/'index.ipynb', as_version=4))
+    text, resources = MarkdownExporter().from_notebook_node(nb, resources={'output_files_dir': pictures.name})
+    (root/'README.md').write_text(text.strip() + '\n', encoding='utf-8')
+    for old in pictures.glob('*'): old.unlink()
+    for name, data in resources['outputs'].items():
+        pictures.mkdir(exist_ok=True)
+        (root/name).write_bytes(data)
+
+
+if __name__ == '__main__': main()
