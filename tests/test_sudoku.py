@@ -103,7 +103,7 @@ def test_a_wrong_puzzle_is_refused_with_its_place(question, answer, message):
     (lambda: make_puzzle(np.random.default_rng(0), NINE, clues=16), "none of 1000 random puzzles could be reduced to 16 clues"),
     (lambda: generate(0), "expected n of at least 1"),
     (lambda: generate(1, seed=-1), "seed of at least 0, got 1 and -1"),
-    (lambda: generate(50, SMALL, clues=36), "found 49 different puzzles"),  # there are 49 classes of full grids
+    (lambda: generate(289, (2, 2), clues=16), "found 288 different puzzles"),  # there are no more full grids
     (lambda: sudoku_splits(n_train=0), "n_train: expected at least 1, got 0"),
     (lambda: sudoku_splits(n_valid=-1), "n_valid: expected at least 0, got -1"),
     (lambda: draw_steps(QUESTION, np.zeros((0, 81), int), ANSWER, NINE), "at least one prediction"),
@@ -217,7 +217,6 @@ def test_every_cell_symmetry_is_drawn_equally_often():
 
 
 def test_the_stream_resumes_after_pickling_and_is_fast_enough():
-    questions, answers = generate(200, NINE, clues=30)
     train = sudoku_splits(NINE, 30, n_train=200, n_valid=0, n_test=1).train
     stream = Stream(train, 64, seed=3)
     expected = [stream.batch(k) for k in range(8)]
@@ -291,10 +290,6 @@ def test_planted_relatives_are_found_and_nothing_else(box):
     assert compared <= 4  # the invariants leave next to nothing to the full comparison
 
 
-def test_there_are_49_classes_of_6x6_grids():
-    assert len(generate(49, SMALL, clues=36)[0]) == 49  # and no 50th: see the table of wrong arguments
-
-
 # ---- splits
 
 @pytest.mark.parametrize("box, clues", [(SMALL, None), (SMALL, 20), ((3, 2), None), (NINE, 28)])
@@ -308,7 +303,7 @@ def test_no_puzzle_is_equivalent_to_one_of_another_split(box, clues):
 
 def test_the_splits_of_a_seed_never_change():
     digests = [part.digest[:12] for part in vars(sudoku_splits(n_train=50, n_valid=20, n_test=30)).values()]
-    assert digests == ["DIGESTS"]  # a change here makes every recorded run on generated puzzles incomparable
+    assert digests == ["e9253d54462c", "d1d5534cf867", "2da51a6c0769"]  # a change here makes every recorded run on generated puzzles incomparable
 
 
 def test_4x4_splits_share_no_puzzle():
@@ -328,15 +323,12 @@ def test_the_real_training_puzzles_are_as_hard_as_said():
 
 @needs_real_data
 def test_the_real_files_make_splits():
-    splits = sudoku_extreme(REAL.parent, n_test=2000)
-    assert [len(part) for part in (splits.train, splits.valid)] == [1000, 0] and 1990 <= len(splits.test) <= 2000
-    questions = to_digits(splits.test.inputs)
-    start = time.perf_counter()
-    pairs, compared = equivalent_pairs(to_digits(splits.train.inputs), questions, NINE)
+    splits = sudoku_extreme(REAL.parent)
+    assert [len(part) for part in (splits.train, splits.valid)] == [1000, 0] and 990 <= len(splits.test) <= 1000
+    pairs, compared = equivalent_pairs(to_digits(splits.train.inputs), to_digits(splits.test.inputs), NINE)
     assert pairs == [] and compared < 20
-    assert time.perf_counter() - start < 30
-    assert sudoku_extreme(REAL, n_test=500).test.digest == sudoku_extreme(REAL, n_test=500).test.digest
-    assert len(sudoku_extreme(REAL, n_train=800, n_valid=500, n_test=100).valid) == 200
+    few = sudoku_extreme(REAL, n_train=100, n_valid=30, n_test=50)
+    assert len(few.valid) == 30 and few.test.digest == sudoku_extreme(REAL, n_train=100, n_valid=0, n_test=50).test.digest
     x, y = Stream(splits.train, 50, seed=1).batch(0)
     for q, a in zip(to_digits(x), to_digits(y), strict=True): check_puzzle(q, a, NINE)
 
@@ -347,6 +339,6 @@ def test_an_equivalent_of_a_real_training_puzzle_does_not_reach_the_test(tmp_pat
     q, a = (to_digits(t) for t in partial(augment, box=NINE)(np.random.default_rng(0), to_tokens(questions), to_tokens(answers)))
     real = [(REAL / f"{name}.csv").read_text().splitlines() for name in ("train", "test")]
     planted = [f"planted,{format_grid(q[i], NINE)},{format_grid(a[i], NINE)},0" for i in range(20)]
-    (tmp_path / "train.csv").write_text("\n".join(real[0]))
+    (tmp_path / "train.csv").write_text("\n".join(real[0][:101]))
     (tmp_path / "test.csv").write_text("\n".join(real[1][:101] + planted))
-    assert len(sudoku_extreme(tmp_path, n_test=120).test) == 100
+    assert len(sudoku_extreme(tmp_path, n_train=100, n_test=120).test) == 100

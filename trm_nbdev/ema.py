@@ -6,6 +6,8 @@
 __all__ = ['ema_decay', 'ema']
 
 # %% ../nbs/14_ema.ipynb #784de005
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -27,9 +29,8 @@ def ema(
 ) -> AveragedModel:        # call `.update_parameters(model)` after each optimiser step; `.module` is the averaged model
     "The exponential moving average of a model's weights (section 4.7)."
     @torch.no_grad()
-    def move(average: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-        weight = 1 - ema_decay(int(updates) - 1, decay, warmup)
-        torch._foreach_lerp_(average, current, weight)
+    def move(average: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+        torch._foreach_lerp_(list(average), list(current), 1 - ema_decay(int(updates) - 1, decay, warmup))
     averaged = AveragedModel(model, multi_avg_fn=move)
     averaged.update_parameters(model)  # the first call copies
     return averaged

@@ -6,7 +6,7 @@
 __all__ = ['DTYPES', 'TRMConfig', 'TRM', 'n_parameters']
 
 # %% ../nbs/15_model.ipynb #e6e986ac
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +41,7 @@ class TRMConfig:
             v = getattr(self, f.name)
             if f.type in (int, 'int') and (type(v) is not int or v < 1):
                 raise ValueError(f'{f.name} is {v!r}, expected a whole number of at least 1')
-        for name, known in [('mixer', MIXERS), ('gradient', GRADIENTS), ('dtype', DTYPES)]:
+        for name, known in [('mixer', [*MIXERS]), ('gradient', [*GRADIENTS]), ('dtype', [*DTYPES])]:
             if getattr(self, name) not in known:
                 raise ValueError(f'{name} is {getattr(self, name)!r}, expected one of {", ".join(known)}')
         if self.hidden_size % (2*self.heads):

@@ -204,7 +204,7 @@ def _advance(stack, depth, cells, free, units, order):
 def _search(grid, units, order, limit):
     "Depth-first search; cell i tries its digits in the order of order[i]. Solutions up to `limit`, the first one, guesses."
     size, side = order.shape
-    cells, first, free = grid.copy(), np.zeros_like(grid), np.full((3, side), (1 << side) - 1)
+    cells, first, free = grid.copy(), np.zeros(size, np.uint8), np.zeros((3, side), np.int64) + ((1 << side) - 1)
     found, guesses, depth = 0, 0, 0
     stack = np.zeros((size, 3), np.int64)  # the cells filled by the search: which, its candidates, how many digits it has tried
     if not _enter_clues(cells, free, units): return found, first, guesses
@@ -212,7 +212,7 @@ def _search(grid, units, order, limit):
         cell, mask = _tightest(cells, free, units)
         if cell < 0:
             found += 1
-            if found == 1: first[:] = cells
+            if found == 1: first = cells.copy()
             if found == limit: break
         else:
             if _ONES[mask] > 1: guesses += 1
@@ -385,34 +385,37 @@ def _scramble(x):
     return x ^ (x >> np.uint64(31))
 
 @njit(cache=True)
-def _fingerprints(grids, groups, kinds):
-    "One invariant for each grid; groups (5, L) are the row, column, box, band, stack of each cell, kinds what they start as."
-    out, side = np.zeros(len(grids), np.uint64), groups.max() + 1
-    cells, start = np.zeros(grids.shape[1], np.uint64), np.zeros((6, side + 1), np.uint64)
-    for k in range(6): start[k, :] = kinds[k]
-    start[5, 0] = kinds[6]  # blanks are not one more digit
+def _refine(grid, groups, colour, start):
+    "One round: cells mix the colours of what they belong to (`colour`), which then mix those of their cells. The sum of all cells."
+    total = np.uint64(0)
+    mixed = start.copy()
+    for i in range(len(grid)):
+        cell = _scramble(colour[5, grid[i]])
+        for k in range(5): cell += _scramble(colour[k, groups[k, i]])
+        cell = _scramble(cell)
+        for k in range(5): mixed[k, groups[k, i]] += _scramble(cell)
+        mixed[5, grid[i]] += _scramble(cell)
+        total += cell
+    return mixed, total
+
+@njit(cache=True)
+def _fingerprints(grids, groups, start):
+    "The invariant of each grid: the sum of all cells after three rounds."
+    out = np.zeros(len(grids), np.uint64)
     for g in range(len(grids)):
-        colour = start.copy()
-        for _ in range(3):
-            cells[:] = 0
-            for i in range(len(cells)):
-                for k in range(5): cells[i] += _scramble(colour[k, groups[k, i]])
-                cells[i] = _scramble(cells[i] + _scramble(colour[5, grids[g, i]]))
-            colour[:] = start
-            for i in range(len(cells)):
-                for k in range(5): colour[k, groups[k, i]] += _scramble(cells[i])
-                colour[5, grids[g, i]] += _scramble(cells[i])
-        out[g] = cells.sum()
+        colour = start
+        for _ in range(3): colour, out[g] = _refine(grids[g], groups, colour, start)
     return out
 
 # %% ../nbs/02_sudoku.ipynb #76fb72e5
 @lru_cache
 def _groups(box: Box) -> tuple[np.ndarray, np.ndarray]:
-    "For `_fingerprints`: what each cell belongs to, and the numbers that these things start with."
+    "(5, L): row, column, box, band and stack of each cell; (6, side+1): the numbers that these and the digits start with."
     row, col, in_box = _units(box)
     square = box[0] == box[1]
-    kinds = np.array([1, 1 if square else 2, 3, 4, 4 if square else 5, 6, 7], np.uint64)
-    return np.stack([row, col, in_box, row // box[0], col // box[1]]), kinds
+    start = np.repeat(np.array([[1], [1 if square else 2], [3], [4], [4 if square else 5], [6]], np.uint64), side_of(box) + 1, axis=1)
+    start[5, 0] = 7  # blanks are not one more digit
+    return np.stack([row, col, in_box, row // box[0], col // box[1]]), start
 
 def _marks(grids: Sequence[np.ndarray] | np.ndarray, box: Box) -> list[int]:
     "The invariant of each grid."
