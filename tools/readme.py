@@ -24,9 +24,10 @@ def relink(text: str) -> str:
 
 
 def for_readers(nb: NotebookNode) -> NotebookNode:
-    "`nb` without the cells that nbdev hides and without the directives of the others."
+    "`nb` without the cells that nbdev hides, without the code of those that say `echo: false`, and without directives."
     nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)\b', c.source)]
     for c in nb.cells:
+        if re.match(r'#\|\s*echo:\s*false\b', c.source): c.metadata['transient'] = {'remove_source': True}
         c.source = relink(c.source) if c.cell_type == 'markdown' else re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
     return nb
 

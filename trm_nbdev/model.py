@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .act import q_head
-from .network import MIXERS, Linear, tiny_network, trunc_normal_
+from .network import MIXERS, Linear, TinyNetwork, trunc_normal_
 from .recursion import GRADIENTS, deep_recursion, depth
 
 # %% ../nbs/15_model.ipynb #c14c6daf
@@ -65,7 +65,7 @@ class TRM(nn.Module):
         super().__init__()
         self.config, c, D = config, config, config.hidden_size
         self.embedding = nn.Parameter(trunc_normal_(torch.empty(c.vocab_size, D), D**-.5))
-        self.net = tiny_network(c.seq_len, D, c.layers, c.mixer, c.heads, c.expansion, c.multiple)
+        self.net = TinyNetwork(c.seq_len, D, c.layers, c.mixer, c.heads, c.expansion, c.multiple)
         self.output_head, self.q_head = Linear(D, c.vocab_size), q_head(D)
         for name in ('y0', 'z0'): self.register_buffer(name, trunc_normal_(torch.empty(D)))
 

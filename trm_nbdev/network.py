@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRUNCATED_STD', 'MIXERS', 'trunc_normal_', 'Linear', 'rms_norm', 'PostNorm', 'swiglu_width', 'SwiGLU', 'rope_table',
-           'rotate', 'attend', 'Attention', 'OverPositions', 'attention_mixer', 'mlp_mixer', 'block', 'tiny_network']
+           'rotate', 'attend', 'Attention', 'OverPositions', 'attention_mixer', 'mlp_mixer', 'block', 'TinyNetwork']
 
 # %% ../nbs/10_network.ipynb #87724827
 import math
@@ -191,14 +191,22 @@ def block(
     "One layer: mix the positions, then think in each of them."
     return nn.Sequential(MIXERS[mixer](L, d, heads, expansion, multiple), PostNorm(SwiGLU(d, expansion, multiple)))
 
-def tiny_network(
-    L: int,               # positions
-    d: int,               # width
-    layers: int = 2,      # blocks
-    mixer: str = 'mlp',   # a name in `MIXERS`
-    heads: int = 8,       # attention heads
-    expansion: float = 4, # see `swiglu_width`
-    multiple: int = 256,  # see `swiglu_width`
-) -> nn.Sequential:       # (B, L, d) -> (B, L, d)
-    "The network that TRM applies again and again (section 4.4)."
-    return nn.Sequential(*[block(L, d, mixer, heads, expansion, multiple) for _ in range(layers)])
+class TinyNetwork(nn.Module):
+    "The network that TRM applies again and again (section 4.4): a few blocks, one after the other."
+    def __init__(self,
+        L: int,               # positions
+        d: int,               # width
+        layers: int = 2,      # blocks
+        mixer: str = 'mlp',   # a name in `MIXERS`
+        heads: int = 8,       # attention heads
+        expansion: float = 4, # see `swiglu_width`
+        multiple: int = 256,  # see `swiglu_width`
+    ):
+        super().__init__()
+        self.blocks = nn.ModuleList([block(L, d, mixer, heads, expansion, multiple) for _ in range(layers)])
+
+    def forward(self,
+        h: Tensor,  # (B, L, d)
+    ) -> Tensor:    # (B, L, d)
+        for block in self.blocks: h = block(h)
+        return h

@@ -148,13 +148,29 @@ def plan(
     return Plan(notebooks, parameters, data, out_folder(a.out, a.profile, data), a.jobs)
 
 # %% ../nbs/32_rerun.ipynb #a0bf15bc
+class _Progress:
+    "A bar in a terminal; in a log file, a line every half minute."
+    def __init__(self, total: int):
+        self.total, self.said = total, time.time()
+        self.bar = tqdm(total=total, desc='notebooks', unit='', disable=not sys.stderr.isatty())
+
+    def __enter__(self) -> '_Progress': return self
+    def __exit__(self, *exception: object) -> None: self.bar.close()
+
+    def show(self, done: int, doing: str) -> None:
+        self.bar.set_postfix_str(doing, refresh=False)
+        self.bar.update(done - self.bar.n)
+        self.bar.refresh()
+        if self.bar.disable and time.time() > self.said + 30:
+            print(f'{done} of {self.total} notebooks done; {doing}', file=sys.stderr, flush=True)
+            self.said = time.time()
+
 def carry_through(
     p: Plan,                 # what to run
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
-    started, outcomes, quiet = time.time(), {}, not sys.stderr.isatty()
-    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn')) as pool, \
-         tqdm(total=len(p.notebooks), desc='notebooks', unit='', mininterval=30 if quiet else .1, disable=False) as bar:
+    started, outcomes = time.time(), {}
+    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn')) as pool, _Progress(len(p.notebooks)) as progress:
         for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
             names = {pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in stage}
             left = set(names)
@@ -163,8 +179,7 @@ def carry_through(
                 for f in done:
                     e = f.exception()
                     outcomes[names[f]] = Outcome(names[f], time.time() - started, f'{type(e).__name__}: {e}') if e else f.result()
-                    bar.update()
-                bar.set_postfix_str(status(p.out/'logs', started), refresh=not quiet)
+                progress.show(len(outcomes), status(p.out/'logs', started))
     return outcomes
 
 def summary(

@@ -33,7 +33,7 @@ from .puzzles import PuzzleSet, Splits
 from .recursion import residuals
 from .solving import Answers, score, solve, solved_puzzles
 from .sudoku import sudoku_extreme, sudoku_splits
-from .training import TrainConfig, Training, averaged_weights, train
+from .training import TrainConfig, Training, averaged_weights, fixed_threads, train
 
 # %% ../nbs/30_runs.ipynb #c178c910
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SudokuData:
     box: tuple[int, int] = (2, 3)  # rows and columns of a box: (2, 3) is 6×6, (3, 3) is 9×9
     clues: int | None = None       # of generated puzzles; None: minimal, no clue can be spared
     n_train: int = 1000            # puzzles
-    n_valid: int = 256             # puzzles
+    n_valid: int = 128             # puzzles
     n_test: int = 1000             # puzzles
     seed: int = 0                  # of the generator, or of the sample of test rows
     folder: str | None = None      # where Sudoku-Extreme's train.csv and test.csv are; None: generate
@@ -242,7 +242,7 @@ def carry_out(
     splits = spec.data.load()
     t = train(spec.model, spec.how, splits, spec.seed, log)
     started = time.perf_counter()
-    results = final_test(t, splits.test, spec.how.batch_size)
+    with fixed_threads(spec.how.threads): results = final_test(t, splits.test, spec.how.batch_size)
     origin = spec.data.origin() | {f'{k}_{what}': v for k in ('train', 'valid', 'test')
                                    for what, v in (('puzzles', len(getattr(splits, k))), ('digest', getattr(splits, k).digest))}
     return dict(id=spec.id, key=spec.key, protocol=PROTOCOL, data=origin, model=asdict(spec.model), how=asdict(spec.how), seed=spec.seed,

@@ -139,9 +139,10 @@ def bars(
     ends = np.array([[a['low'], a['high']] for a in here.values()]).T
     ax.bar([list(here).index(m) - .2 for m in known], paper.acc_pct[known], .38, color='lightgrey', label='paper')
     ax.bar(at + .2, means, .38, color='tab:blue', label='here', yerr=abs(ends - means), capsize=4)
-    for x, m in zip(at, means, strict=True): ax.text(x + .2, 2, f'{m:.1f}', ha='center', color='white' if m > 12 else 'black', fontsize=9)
+    for x, m, top in zip(at, means, ends[1], strict=True): ax.text(x + .2, top + 2, f'{m:.1f}', ha='center', fontsize=9)
     ax.set_xticks(at, [m.replace(' (', '\n(').replace('w/ ', 'w/\n') for m in here])
-    ax.set(ylabel='puzzles solved, %', ylim=(0, 105), title=title)
+    ax.set(ylabel='puzzles solved, %', ylim=(0, 112))
+    ax.set_title(title.replace(': ', ':\n', 1), fontsize=9)
     ax.legend(loc='upper right', fontsize=8)
     return fig
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TrainConfig', 'Training', 'begin', 'to_tensors', 'train_step', 'averaged_weights', 'evaluate', 'can_compile',
-           'compile_network', 'check_finite', 'train']
+           'compile_network', 'check_finite', 'fixed_threads', 'train']
 
 # %% ../nbs/21_training.ipynb #f6b1edad
 import math
@@ -159,6 +159,16 @@ def check_finite(
     if not math.isfinite(loss):
         raise FloatingPointError(f'the loss is {loss} at step {step}: lower the learning rate, lengthen the warm-up, or use float32')
 
+@contextmanager
+def fixed_threads(
+    n: int,  # CPU threads inside the `with`
+) -> Iterator[None]:
+    "Sums over several threads depend on their number, and so does the result of a training."
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try: yield
+    finally: torch.set_num_threads(before)
+
 def train(
     config: TRMConfig,      # what to train
     how: TrainConfig,       # how
@@ -168,10 +178,8 @@ def train(
     device: str | None = None,  # default: 'cuda' where there is one, else 'cpu'
 ) -> Training:              # finished: `.model`, `.averaged.module`, `.curve`
     "Train a model from scratch; raises FloatingPointError when the loss is no longer a number."
-    threads = torch.get_num_threads()
-    torch.set_num_threads(how.threads)
-    try: return _loop(begin(config, how, seed, device), how, splits, Stream(splits.train, how.batch_size, seed), log)
-    finally: torch.set_num_threads(threads)
+    with fixed_threads(how.threads):
+        return _loop(begin(config, how, seed, device), how, splits, Stream(splits.train, how.batch_size, seed), log)
 
 def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Callable[[dict], None] | None) -> Training:
     if how.compiled: compile_network(t.model)

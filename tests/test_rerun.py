@@ -1,0 +1,136 @@
+"The experiments as their users run them: papermill and trm-rerun, from any folder, in the smoke profile."
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from conftest import ROOT
+
+from trm_nbdev.runs import BASE, VARIANTS, run_spec
+from trm_nbdev.sudoku import format_grid, generate
+
+EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
+ENV = {k: v for k, v in os.environ.items() if not k.startswith('TRM_')} | {'OMP_NUM_THREADS': '1'}
+
+
+def rerun(*words, cwd, **env):
+    "The command trm-rerun, as typed in the folder `cwd`."
+    return subprocess.run([Path(sys.executable).parent/'trm-rerun', *map(str, words)], cwd=cwd, env=ENV | env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope='module')
+def everything(tmp_path_factory):
+    "All experiments in the smoke profile, run once, from a folder that is not the checkout."
+    out, elsewhere = tmp_path_factory.mktemp('smoke'), tmp_path_factory.mktemp('elsewhere')
+    done = rerun('--profile', 'smoke', '--out', out, '--jobs', 2, cwd=elsewhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, elsewhere, done
+
+
+def test_every_experiment_runs_and_is_counted(everything):
+    out, _, done = everything
+    assert 'all well' in done.stdout
+    assert sorted(p.stem for p in (out/'notebooks').iterdir()) == [p.stem for p in EXPERIMENTS]
+    for name in ('table1', 'mlp_vs_attention', 'layers', 'fixed_point_vs_full_backprop', 'ema'):
+        for ending in ('csv', 'md', 'png'): assert (out/f'{name}.{ending}').stat().st_size > 100
+    assert (out/'residuals.png').stat().st_size > 10_000
+
+
+def test_each_run_is_trained_once_although_several_notebooks_need_it(everything):
+    out = everything[0]
+    ids = {run_spec('smoke', changes).id for changes in VARIANTS.values()}
+    recorded = {p.stem for p in (out/'runs').glob('*.json')}
+    assert ids < recorded and len(recorded) == len(ids) + 1   # and the short run that checks the records
+    assert not list(out.rglob('*.tmp*'))
+
+
+def test_a_second_time_nothing_is_trained_and_nothing_changes(everything):
+    out, elsewhere, _ = everything
+    before = {p: p.read_bytes() for p in out.rglob('*') if p.suffix in {'.json', '.ipynb', '.csv', '.md', '.png'} and p.stem != 'check_records'}
+    assert rerun('--profile', 'smoke', '--out', out, '--jobs', 2, cwd=elsewhere).returncode == 0
+    assert [p.name for p, was in before.items() if p.read_bytes() != was] == []
+    check = nbformat.read(out/'notebooks'/'check_records.ipynb', as_version=4)
+    assert 'identical' in str([c.outputs for c in check.cells if c.cell_type == 'code'])
+
+
+def test_force_trains_again_and_once(everything):
+    out, elsewhere, _ = everything
+    base = out/'runs'/f'{run_spec("smoke", VARIANTS[BASE]).id}.json'
+    before, now = json.loads(base.read_text()), time.time()
+    assert rerun('--profile', 'smoke', '--out', out, '--only', 'ema', 'layers', '--jobs', 2, '--force', cwd=elsewhere).returncode == 0
+    after = json.loads(base.read_text())
+    assert after['finished'] > now > before['finished']
+    assert after['results'] == before['results'] and after['curve'] == before['curve']   # same seed, same machine, another process: bit for bit
+
+
+def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    papermill.execute_notebook(str(ROOT/'nbs'/'experiments'/'layers.ipynb'), 'out.ipynb', {'profile': 'smoke', 'out': 'here', 'seeds': '0 1'},
+                               progress_bar=False, kernel_name='python3')
+    assert len(list((tmp_path/'here'/'runs').glob('*.json'))) == 4   # two rows, two seeds
+
+
+@pytest.mark.parametrize('words, says', [
+    (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
+    (['--only', 'lion'], 'no experiment is called lion'),
+    (['--seeds', '0', '0'], 'expected different whole numbers'),
+    (['--seeds', '-1'], 'expected'),
+    (['--data', 'nowhere'], 'expected the folder of Sudoku-Extreme'),
+    (['--jobs', '0'], 'jobs is 0'),
+    (['--notebooks', '.'], 'no notebooks in'),
+    (['--steps', '3'], 'unrecognized arguments: --steps'),
+])
+def test_wrong_words_are_refused_before_anything_runs(tmp_path, words, says):
+    done = rerun(*words, cwd=tmp_path)
+    assert done.returncode == 2 and says in done.stderr
+    assert list(tmp_path.iterdir()) == [] and 'Traceback' not in done.stderr
+
+
+def sudoku_extreme(folder, n_train, n_test):
+    "A small data set in the public layout, of generated puzzles."
+    folder.mkdir()
+    questions, answers = generate(n_train + n_test, box=(3, 3), clues=30, seed=5)
+    rows = [f'made,{format_grid(q, (3, 3))},{format_grid(a, (3, 3))},0' for q, a in zip(questions, answers, strict=True)]
+    for name, part in [('train', rows[:n_train]), ('test', rows[n_train:])]:
+        (folder/f'{name}.csv').write_text('\n'.join(['source,question,answer,rating', *part]) + '\n')
+    return folder
+
+
+def test_real_puzzles_from_a_folder(tmp_path):
+    folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
+    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
+    assert {r['data']['name'] for r in records} == {'sudoku-extreme'} and len(records[0]['data']['test.csv']) == 64
+    assert str(tmp_path) not in (tmp_path/'out'/'notebooks'/'mlp_vs_attention.ipynb').read_text().replace(str(tmp_path/'out'), '')
+    assert not any(str(tmp_path) in p.read_text() for p in (tmp_path/'out'/'runs').glob('*.json'))
+
+
+def test_the_public_files_where_they_are_at_hand(tmp_path, root):
+    data = root.parent/'shared'/'data'
+    if not data.is_dir(): pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
+    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', data, '--out', tmp_path/'out', cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_bad_row_ends_the_run_with_its_place(tmp_path):
+    folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
+    lines = (folder/'train.csv').read_text().splitlines()
+    lines[3] = lines[3].replace(lines[3].split(',')[1], 'x'*81)
+    (folder/'train.csv').write_text('\n'.join(lines) + '\n')
+    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
+    assert done.returncode == 1 and 'FAILED' in done.stdout
+    assert 'ValueError' in done.stdout and 'train.csv' in done.stdout and "'x'" in done.stdout
+    assert list((tmp_path/'out'/'runs').glob('*.json')) == []
+
+
+def test_two_processes_train_a_run_once(tmp_path):
+    code = f"from trm_nbdev.runs import *; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
+    both = [subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}) for _ in range(2)]
+    finished = [p.communicate()[0].strip() for p in both]
+    assert finished[0] == finished[1] != ''

@@ -1,0 +1,47 @@
+"What needs a compiler or time that a chapter does not have."
+from dataclasses import replace
+
+import pytest
+import torch
+
+from trm_nbdev.model import TRM, TRMConfig, n_parameters
+from trm_nbdev.puzzles import Stream
+from trm_nbdev.runs import PROFILES, VARIANTS, SudokuData, run_spec
+from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, train, train_step
+
+PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
+TINY = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, dtype='float32')
+HOW = TrainConfig(steps=4, batch_size=8, lr=1e-3, warmup=2, weight_decay=.1, evaluations=1)
+
+
+@pytest.mark.parametrize('changes', [{}, {'mixer': 'attention'}, {'gradient': 'one-step'}], ids=str)
+def test_compiled_training_follows_the_plain_one(changes):
+    if not can_compile(torch.device('cpu')): pytest.skip('no C++ compiler')
+    config, stream = replace(TINY, **changes), Stream(PUZZLES.load().train, 8)
+    plain, compiled = begin(config, HOW), begin(config, HOW)
+    assert compile_network(compiled.model)
+    for _ in range(3):
+        a, b = (train_step(t, HOW, stream).loss.item() for t in (plain, compiled))
+        assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_bfloat16_learns_what_float32_learns():
+    ends = {}
+    for dtype in ('float32', 'bfloat16'):
+        t = train(replace(TINY, dtype=dtype), replace(HOW, steps=60, lr=3e-3, evaluations=1), PUZZLES.load(), seed=0)
+        ends[dtype] = t.curve[-1]['loss']
+    assert max(ends.values()) < 1.75 and abs(ends['float32'] - ends['bfloat16']) < .15, ends
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    with pytest.raises(FloatingPointError, match=r'the loss is nan at step'):
+        train(TINY, replace(HOW, steps=60, lr=float('inf')), PUZZLES.load())
+
+
+def test_quick_model_is_as_small_as_promised():
+    assert n_parameters(TRM(run_spec('quick', {}).model)) <= 150_000
+
+
+def test_every_variant_fits_every_profile():
+    for profile in PROFILES:
+        for changes in VARIANTS.values(): assert run_spec(profile, changes).id
