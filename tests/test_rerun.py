@@ -80,7 +80,7 @@ def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
     (['--only', 'lion'], 'no experiment is called lion'),
     (['--seeds', '0', '0'], 'expected different whole numbers'),
     (['--seeds', '-1'], 'expected'),
-    (['--data', 'nowhere'], 'expected the folder of Sudoku-Extreme'),
+    (['--data', 'nowhere'], 'expected train.csv and test.csv of Sudoku-Extreme'),
     (['--jobs', '0'], 'jobs is 0'),
     (['--notebooks', '.'], 'no notebooks in'),
     (['--steps', '3'], 'unrecognized arguments: --steps'),
@@ -130,7 +130,7 @@ def test_a_bad_row_ends_the_run_with_its_place(tmp_path):
 
 
 def test_two_processes_train_a_run_once(tmp_path):
-    code = f"from trm_nbdev.runs import *; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
+    code = f"from pathlib import Path; from trm_nbdev.runs import run, run_spec; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
     both = [subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}) for _ in range(2)]
     finished = [p.communicate()[0].strip() for p in both]
     assert finished[0] == finished[1] != ''

@@ -28,6 +28,8 @@ def for_readers(nb: NotebookNode) -> NotebookNode:
     nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)\b', c.source)]
     for c in nb.cells:
         if re.match(r'#\|\s*echo:\s*false\b', c.source): c.metadata['transient'] = {'remove_source': True}
+        for o in c.get('outputs', []):
+            if 'text/markdown' in o.get('data', {}): o.data['text/markdown'] = relink(o.data['text/markdown'])
         c.source = relink(c.source) if c.cell_type == 'markdown' else re.sub(r'^#\|.*\n', '', c.source, flags=re.M)
     return nb
 

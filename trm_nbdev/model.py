@@ -21,7 +21,7 @@ DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float64': torch
 
 @dataclass(frozen=True)
 class TRMConfig:
-    "What defines a Tiny Recursive Model; the defaults are the paper's. Raises ValueError if the numbers do not fit together."
+    "What defines a Tiny Recursive Model; the defaults are the paper's or the released code's. Raises ValueError if the numbers do not fit together."
     vocab_size: int         # tokens, padding included
     seq_len: int            # L, cells of a puzzle
     hidden_size: int = 512  # D, width of x, y and z

@@ -65,7 +65,7 @@ class PuzzleSet:
 # %% ../nbs/01_puzzles.ipynb #c5561ae6
 @dataclass(frozen=True, eq=False)
 class Splits:
-    "Three puzzle sets of one benchmark; `ValueError` unless they agree in shape and vocabulary and only `valid` is empty."
+    "Three puzzle sets of one benchmark; `ValueError` unless they agree in shape and vocabulary and neither `train` nor `test` is empty."
     train: PuzzleSet  # what the weights are fitted to
     valid: PuzzleSet  # what choices are made on; may hold no puzzle
     test: PuzzleSet   # what the reported number is measured on

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['LAST', 'experiments', 'selected', 'check_parameters', 'Outcome', 'execute', 'status', 'parser', 'Plan', 'plan',
-           'carry_through', 'summary', 'main']
+           'execute_all', 'summary', 'main']
 
 # %% ../nbs/32_rerun.ipynb #f6f27ff8
 import argparse
 import json
 import multiprocessing
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def execute(
     temporary = folder/f'.{name}.{os.getpid()}.tmp.ipynb'
     quiet = ['--IPKernelApp.log_level=ERROR']  # a kernel otherwise warns, each time, that it talks to us without encryption
     try: papermill.execute_notebook(str(notebook), str(temporary), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
-    except PapermillExecutionError as e: error = f'cell {e.exec_count} failed with {e.ename}: {e.evalue}\n\n{_indent(e.source)}\n'
+    except PapermillExecutionError as e: error = f'the cell numbered [{e.exec_count}] failed with {e.ename}: {e.evalue}\n\n{_indent(e.source)}\n'
     except Exception as e: error = f'{type(e).__name__}: {e}'  # a dead kernel, a full disk: whatever it is, the other notebooks go on
     if temporary.exists():
         if not error: _forget_times(temporary)
@@ -86,25 +87,26 @@ def execute(
 def _indent(source: str) -> str: return '\n'.join(f'    {line}' for line in source.splitlines())
 
 def _forget_times(path: Path) -> None:
-    "Drop what papermill notes about time and place, so that the same results give the same file."
+    "Drop what papermill notes about time and place, and the random name of its cell, so that the same results give the same file."
     nb = nbformat.read(path, as_version=4)
     nb.metadata.pop('papermill', None)
     for cell in nb.cells:
         for key in ('papermill', 'execution'): cell.metadata.pop(key, None)
+        if 'injected-parameters' in cell.metadata.get('tags', []): cell['id'] = 'injected-parameters'
     nbformat.write(nb, path)
 
 # %% ../nbs/32_rerun.ipynb #5e90028a
 def status(
     logs: Path,      # results/<profile>/logs
     since: float,    # ignore what was not written after this time
-) -> str:            # such as "mlp-full-layers2 43% 512/s · attention-full-layers2 12% 420/s"
+) -> str:            # such as "mlp-full-layers2-T3-n6 43% 512/s · attention-full-layers2-T3-n6 12% 420/s"
     "What is being trained at the moment."
     parts = []
     for path in sorted(logs.glob('*.jsonl')):
         if path.stat().st_mtime < max(since, time.time() - 60): continue
         lines = path.read_text().splitlines()
         now = json.loads(lines[-1]) if lines and lines[-1].endswith('}') else None
-        if now and now['step'] < now['of']: parts.append(f"{'-'.join(path.stem.split('-')[3:6])} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
+        if now and now['step'] < now['of']: parts.append(f"{re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.stem)} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
     return ' · '.join(parts)
 
 # %% ../nbs/32_rerun.ipynb #ed338a22
@@ -165,7 +167,7 @@ class _Progress:
             print(f'{done} of {self.total} notebooks done; {doing}', file=sys.stderr, flush=True)
             self.said = time.time()
 
-def carry_through(
+def execute_all(
     p: Plan,                 # what to run
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
@@ -183,7 +185,7 @@ def carry_through(
     return outcomes
 
 def summary(
-    outcomes: dict[str, Outcome],  # from `carry_through`
+    outcomes: dict[str, Outcome],  # from `execute_all`
     out: Path,                     # where results are
     seconds: float,                # in all
 ) -> str:
@@ -208,7 +210,7 @@ def main(
     if p.data: os.environ['TRM_DATA'] = str(Path(p.data).resolve())
     if a.force: os.environ['TRM_RETRAIN_BEFORE'] = str(started)
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)
-    try: outcomes = carry_through(p)
+    try: outcomes = execute_all(p)
     except KeyboardInterrupt:
         print('\ninterrupted: finished runs are recorded and will not be trained again', file=sys.stderr)
         return 130

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROFILES', 'BASE', 'VARIANTS', 'PROTOCOL', 'SudokuData', 'Profile', 'profile_of', 'variants', 'RunSpec', 'run_spec',
            'final_test', 'examples', 'trained_residuals', 'project_root', 'machine', 'git_revision', 'peak_memory',
-           'carry_out', 'write_json', 'read_record', 'run', 'seed_list', 'data_folder', 'out_folder', 'run_rows',
+           'train_and_test', 'write_json', 'read_record', 'run', 'seed_list', 'data_folder', 'out_folder', 'run_rows',
            'same_result', 'check']
 
 # %% ../nbs/30_runs.ipynb #81343e16
@@ -31,8 +31,8 @@ import trm_nbdev
 from .model import TRM, TRMConfig, n_parameters
 from .puzzles import PuzzleSet, Splits
 from .recursion import residuals
-from .solving import Answers, score, solve, solved_puzzles
-from .sudoku import sudoku_extreme, sudoku_splits
+from .solving import Answers, score, solved_puzzles, think
+from .sudoku import extreme_folder, sudoku_extreme, sudoku_splits
 from .training import TrainConfig, Training, averaged_weights, fixed_threads, train
 
 # %% ../nbs/30_runs.ipynb #c178c910
@@ -51,7 +51,7 @@ class SudokuData:
     def name(self) -> str:
         "Short name of the puzzles, for people."
         side = self.box[0]*self.box[1]
-        return 'sudoku-extreme' if self.folder else f"sudoku-{side}x{side}-{self.clues or 'minimal'}"
+        return 'sudoku-extreme' if self.folder else f"sudoku-{side}x{side}-{f'{self.clues}-clues' if self.clues else 'minimal'}"
 
     def load(self) -> Splits:
         "Generate or read the puzzles, once in a process."
@@ -61,20 +61,15 @@ class SudokuData:
         "What determines the puzzles, without the place where they lie."
         d = asdict(self) | {'name': self.name}
         folder = d.pop('folder')
-        return d | ({f: _sha256(_extreme(folder)/f) for f in ('train.csv', 'test.csv')} if folder else {})
+        return d | ({f: _sha256(extreme_folder(folder)/f) for f in ('train.csv', 'test.csv')} if folder else {})
 
 @cache
 def _load(data: SudokuData) -> Splits:
     if data.folder: return sudoku_extreme(data.folder, data.n_train, data.n_valid, data.n_test, data.seed)
     return sudoku_splits(data.box, data.clues, data.n_train, data.n_valid, data.n_test, data.seed)
 
-def _extreme(folder: str) -> Path:
-    "The folder itself, or its subfolder sudoku-extreme."
-    return next((p for p in (Path(folder), Path(folder)/'sudoku-extreme') if (p/'train.csv').is_file()), Path(folder))
-
 @cache
 def _sha256(path: Path) -> str:
-    if not path.is_file(): raise FileNotFoundError(f'{path} is missing: expected a folder with train.csv and test.csv of Sudoku-Extreme')
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 # %% ../nbs/30_runs.ipynb #b8984d46
@@ -169,8 +164,8 @@ def final_test(
     batch_size: int = 64, # puzzles at a time
 ) -> dict:                # by weights ('ema' and 'raw'): see `score`, with the solved puzzles as bits
     "Solve the test puzzles with the averaged and with the raw weights."
-    with averaged_weights(t) as model: ema = solve(model, test.inputs, batch_size=batch_size)
-    raw = solve(t.model, test.inputs, batch_size=batch_size)
+    with averaged_weights(t) as model: ema = think(model, test.inputs, batch_size=batch_size)
+    raw = think(t.model, test.inputs, batch_size=batch_size)
     return dict(ema=_scored(ema, test), raw=_scored(raw, test), examples=examples(ema, test), residuals=trained_residuals(t, test))
 
 def _scored(answers: Answers, test: PuzzleSet) -> dict:
@@ -182,10 +177,10 @@ def examples(
     test: PuzzleSet,    # the puzzles answered
     many: int = 4,      # puzzles to keep
 ) -> list[dict]:        # each with index, question, truth and the answer after every step, as lists of tokens
-    "The puzzles that were right in the end but took the most steps."
-    right = solved_puzzles(answers.tokens, test.labels)
-    steps_needed = np.where(right[-1], (~right).sum(0), -1)
-    chosen = np.argsort(-steps_needed, kind='stable')[:many]
+    "The puzzles that came out right after the most changes of mind; where too few came out right, others after them."
+    changes = (answers.tokens[1:] != answers.tokens[:-1]).any(-1).sum(0)
+    right = solved_puzzles(answers.tokens[-1], test.labels)
+    chosen = np.argsort(-np.where(right, changes, -1), kind='stable')[:many]
     return [dict(index=int(i), question=test.inputs[i].tolist(), truth=test.labels[i].tolist(), answers=answers.tokens[:, i].tolist()) for i in chosen]
 
 @torch.no_grad()
@@ -202,7 +197,7 @@ def trained_residuals(
     for _ in range(c.n_sup):
         y, z, m = residuals(model.net, x, y, z, c.n, c.T)
         moved += m
-    return [round(m, 5) for m in moved]
+    return [float(f'{m:.3g}') for m in moved]
 
 # %% ../nbs/30_runs.ipynb #aed6a354
 def project_root() -> Path:
@@ -228,13 +223,13 @@ def git_revision() -> str | None:
     except (OSError, subprocess.CalledProcessError): return None
 
 def peak_memory() -> float | None:
-    "The most memory this process has held, MiB; None where the system does not tell."
+    "The most memory this process has held since it began, in MiB; None where the system does not tell."
     if sys.platform == 'win32': return None
     import resource  # not on Windows
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform == 'darwin' else 2**10), 1)
 
 # %% ../nbs/30_runs.ipynb #9e39581f
-def carry_out(
+def train_and_test(
     spec: RunSpec,   # what to run
     log: Callable[[dict], None] | None = None,  # called now and then, see `train`
 ) -> dict:           # the record
@@ -246,7 +241,7 @@ def carry_out(
     origin = spec.data.origin() | {f'{k}_{what}': v for k in ('train', 'valid', 'test')
                                    for what, v in (('puzzles', len(getattr(splits, k))), ('digest', getattr(splits, k).digest))}
     return dict(id=spec.id, key=spec.key, protocol=PROTOCOL, data=origin, model=asdict(spec.model), how=asdict(spec.how), seed=spec.seed,
-                parameters=n_parameters(t.model), depth=spec.model.depth, curve=t.curve, results=results,
+                parameters=n_parameters(t.model), depth=spec.model.depth, compiled=t.compiled, curve=t.curve, results=results,
                 seconds=dict(training=round(t.seconds, 1), test=round(time.perf_counter() - started, 1)),
                 samples_per_s=round(t.step*spec.how.batch_size/t.seconds, 1), peak_memory_mb=peak_memory(), machine=machine(), finished=time.time())
 
@@ -283,7 +278,7 @@ def run(
     with FileLock(path.with_suffix('.lock'), timeout=-1 if wait else 0):
         if (record := read_record(path)) is None:
             if path.is_file(): print(f'{path.name} is damaged or out of date: training it again')
-            write_json(path, carry_out(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl')))
+            write_json(path, train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl')))
             record = json.loads(path.read_text())
     return record
 
@@ -313,9 +308,7 @@ def data_folder(
 ) -> str | None:         # the folder of Sudoku-Extreme, or None for generated puzzles
     "Where real puzzles are: the argument, else the environment variable TRM_DATA, else nowhere."
     data = data or os.environ.get('TRM_DATA') or None
-    if data and not (_extreme(data)/'train.csv').is_file():
-        raise FileNotFoundError(f'no train.csv in {data} or {data}/sudoku-extreme: expected the folder of Sudoku-Extreme')
-    return data
+    return str(extreme_folder(data)) if data else None
 
 def out_folder(
     out: str | None,     # a folder, or None for the default
@@ -351,11 +344,14 @@ def run_rows(
 def same_result(
     a: dict,  # a record
     b: dict,  # another record of the same specification
-) -> str:     # 'identical', 'close', or what differs
-    "Compare two records of one specification."
+) -> str:     # begins with 'identical', 'close' or 'different'
+    "Compare two records of one specification: to the bit if one machine made both, else with a tolerance."
     if all(a[k] == b[k] for k in ('curve', 'results')): return 'identical'
     cells, loss = (abs(x - y) for x, y in [(a['results']['ema']['cells'], b['results']['ema']['cells']), (a['curve'][-1]['loss'], b['curve'][-1]['loss'])])
-    return 'close' if cells < .1 and loss < .2 else f'different: cell accuracy by {cells:.3f}, last training loss by {loss:.3f}'
+    how = f'cell accuracy by {cells:.4f}, last training loss by {loss:.4f}'
+    if a['compiled'] == b['compiled'] and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'instructions', 'torch')):
+        return f'different, although made on the same kind of machine: {how}'
+    return f'close: {how}' if cells < .1 and loss < .2 else f'different: {how}'
 
 def check(
     profile: str,               # a key of `PROFILES`
@@ -367,6 +363,8 @@ def check(
     spec = run_spec(profile, {}, 0, data_folder(data))
     spec = replace(spec, how=replace(spec.how, steps=p.check_steps, evaluations=2))
     kept = read_record(where/'runs'/f'{spec.id}.json')
-    if kept is None: return 'recorded' if run(spec, where) else ''
+    if kept is None:
+        run(spec, where)
+        return 'recorded'
     (where/'logs').mkdir(exist_ok=True)
-    return same_result(json.loads(json.dumps(carry_out(spec, _logger(where/'logs'/f'{spec.id}.jsonl')))), kept)
+    return same_result(json.loads(json.dumps(train_and_test(spec, _logger(where/'logs'/f'{spec.id}.jsonl')))), kept)

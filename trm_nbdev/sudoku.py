@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Box', 'side_of', 'parse_grid', 'format_grid', 'to_tokens', 'to_digits', 'draw', 'draw_steps', 'solve', 'difficulty',
            'check_puzzle', 'random_solution', 'make_puzzle', 'random_symmetries', 'augment', 'equivalent', 'invariants',
-           'equivalent_pairs', 'generate', 'sudoku_splits', 'read_sudoku_csv', 'sudoku_extreme']
+           'equivalent_pairs', 'generate', 'sudoku_splits', 'read_sudoku_csv', 'extreme_folder', 'sudoku_extreme']
 
 # %% ../nbs/02_sudoku.ipynb #0970b3ee
 import csv
@@ -523,33 +523,34 @@ def read_sudoku_csv(
     return (np.array(questions, np.uint8).reshape(-1, cells), np.array(answers, np.uint8).reshape(-1, cells), np.array(ratings, np.int64))
 
 # %% ../nbs/02_sudoku.ipynb #60e05ae9
-def _extreme_folder(folder: str | Path) -> Path:
+def extreme_folder(
+    folder: str | Path,  # holds train.csv and test.csv, itself or in its folder sudoku-extreme
+) -> Path:               # the folder that holds them
     "Where train.csv and test.csv are: in `folder` or in `folder`/sudoku-extreme."
     for place in (Path(folder), Path(folder) / "sudoku-extreme"):
         if (place / "train.csv").is_file() and (place / "test.csv").is_file(): return place
     raise FileNotFoundError(f"{folder}: expected train.csv and test.csv of Sudoku-Extreme there or in its folder sudoku-extreme")
 
-def _test_rows(path: Path, n: int, seed: int) -> set[int]:
-    "A random sample of `n` of the rows of a CSV file."
+def _shuffled_rows(path: Path, seed: int, least: str, n: int) -> list[int]:
+    "All row numbers of a CSV file in random order; at least `n`, which is called `least`."
     with path.open(newline="", encoding="utf-8") as f: available = sum(1 for row in csv.reader(f) if row) - 1
-    if available < n: raise ValueError(f"{path}: expected at least n_test={n} rows, got {available}")
-    return set(np.random.default_rng(seed).choice(available, n, replace=False).tolist())
+    if available < n: raise ValueError(f"{path}: expected at least {least}={n} rows, got {available}")
+    return np.random.default_rng(seed).permutation(available).tolist()
 
 def sudoku_extreme(
     folder: str | Path,    # holds train.csv and test.csv, itself or in its folder sudoku-extreme
-    n_train: int = 1000,   # training puzzles: the first rows of train.csv
-    n_valid: int = 500,    # validation puzzles at most: the rows after those
+    n_train: int = 1000,   # training puzzles: a random sample of train.csv
+    n_valid: int = 500,    # validation puzzles at most: a random sample of its other rows, less equivalents of training puzzles
     n_test: int = 1000,    # test puzzles: a random sample of test.csv, less those that training has an equivalent of
-    seed: int = 0,         # of the sample
+    seed: int = 0,         # of the samples
 ) -> Splits:
     "The paper's benchmark; `FileNotFoundError` without the files, `ValueError` for too few or broken rows."
     _check_counts(n_train, n_valid, n_test)
-    place, box = _extreme_folder(folder), (3, 3)
-    questions, answers, _ = read_sudoku_csv(place / "train.csv", box, range(n_train + n_valid))
-    if len(questions) < n_train: raise ValueError(f"{place / 'train.csv'}: expected at least n_train={n_train} rows, got {len(questions)}")
-    parts = [(questions[:n_train], answers[:n_train])]
-    test_path = place / "test.csv"
-    for q, a in ((questions[n_train:], answers[n_train:]), read_sudoku_csv(test_path, box, _test_rows(test_path, n_test, seed))[:2]):
+    box, (train_csv, test_csv) = (3, 3), [extreme_folder(folder) / name for name in ("train.csv", "test.csv")]
+    train_rows, test_rows = _shuffled_rows(train_csv, seed, "n_train", n_train), _shuffled_rows(test_csv, seed, "n_test", n_test)
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    for path, rows in ((train_csv, train_rows[:n_train]), (train_csv, train_rows[n_train:n_train + n_valid]), (test_csv, test_rows[:n_test])):
+        q, a, _ = read_sudoku_csv(path, box, set(rows))
         known = [j for earlier, _ in parts for _, j in equivalent_pairs(earlier, q, box)[0]]
         parts.append((np.delete(q, known, axis=0), np.delete(a, known, axis=0)))
     train, valid, test = (_puzzle_set("sudoku-extreme", q, a, box, augmented=k == 0) for k, (q, a) in enumerate(parts))

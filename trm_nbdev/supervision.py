@@ -28,7 +28,7 @@ def stablemax_cross_entropy(
     logits: Tensor,  # (B, L, V)
     labels: Tensor,  # (B, L) integers in [0, V), or IGNORE
 ) -> Tensor:         # (B,) mean over the graded cells of each puzzle, in nats
-    "Cross entropy with stable-max in place of softmax (section 5 of the paper)."
+    "Cross entropy with stable-max in place of softmax (appendix of the paper, hyper-parameters)."
     s = stablemax(logits.to(torch.promote_types(logits.dtype, torch.float32)))
     log_p = s.log() - s.sum(-1, keepdim=True).log()
     graded = labels != IGNORE

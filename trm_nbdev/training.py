@@ -27,13 +27,13 @@ from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import adamw, set_lr, warmup
 from .puzzles import PuzzleSet, Splits, Stream
-from .solving import score, solve
+from .solving import score, think
 from .supervision import IGNORE, Carry, StepResult, empty_carry, supervision_step
 
 # %% ../nbs/21_training.ipynb #9efae3c4
 @dataclass(frozen=True)
 class TrainConfig:
-    "How a model is trained; the defaults are the paper's for Sudoku-Extreme. Raises ValueError if a number makes no sense."
+    "How a model is trained; the defaults are the paper's for Sudoku-Extreme, but for `ema_warmup` and `halt_weight`. Raises ValueError if a number makes no sense."
     steps: int = 78_125         # optimiser steps: 60,000 epochs of 1,000 puzzles at batch 768
     batch_size: int = 768       # slots
     lr: float = 1e-4            # learning rate after the warm-up
@@ -69,7 +69,8 @@ class Training:
     generator: torch.Generator        # randomness of the exploration
     step: int = 0                     # optimiser steps made
     curve: list[dict] = field(default_factory=list)  # one entry per evaluation
-    seconds: float = 0.               # time in the loop, evaluations included
+    seconds: float = 0.               # time in the loop, compilation and evaluations included
+    compiled: bool = False            # was the network compiled?
 
 def begin(
     config: TRMConfig,                # what to train
@@ -132,7 +133,7 @@ def evaluate(
     batch_size: int = 64, # puzzles at a time
 ) -> dict:                # see `score`
     "Score the averaged weights."
-    with averaged_weights(t) as model: return score(solve(model, puzzles.inputs, batch_size=batch_size), puzzles)
+    with averaged_weights(t) as model: return score(think(model, puzzles.inputs, batch_size=batch_size), puzzles)
 
 # %% ../nbs/21_training.ipynb #9d235356
 def can_compile(
@@ -163,7 +164,7 @@ def check_finite(
 def fixed_threads(
     n: int,  # CPU threads inside the `with`
 ) -> Iterator[None]:
-    "Sums over several threads depend on their number, and so does the result of a training."
+    "Compute with `n` CPU threads inside the `with`: sums, and so the result of a training, depend on their number."
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try: yield
@@ -182,7 +183,7 @@ def train(
         return _loop(begin(config, how, seed, device), how, splits, Stream(splits.train, how.batch_size, seed), log)
 
 def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Callable[[dict], None] | None) -> Training:
-    if how.compiled: compile_network(t.model)
+    t.compiled = how.compiled and compile_network(t.model)
     started, looks = time.perf_counter(), {how.steps*(k + 1)//how.evaluations for k in range(how.evaluations)}
     with tqdm(total=how.steps, desc='training', unit='step', mininterval=1) as bar:
         while t.step < how.steps:
@@ -194,7 +195,7 @@ def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Ca
                 check_finite(now['loss'], t.step)
                 if t.step in looks: t.curve.append(_look(t, splits.valid, now, how.batch_size))
                 bar.set_postfix(loss=f"{now['loss']:.3f}", solved=f"{now['solved']:.0%}")
-                if log: log(now | {k: v for k, v in (t.curve[-1:] or [{}])[0].items() if k == 'valid_exact'})
+                if log: log(now)
     t.seconds = time.perf_counter() - started
     return t
 
