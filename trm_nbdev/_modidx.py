@@ -76,6 +76,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'trm_nbdev.rerun._Progress.show': ('rerun.html#_progress.show', 'trm_nbdev/rerun.py'),
                                  'trm_nbdev.rerun._forget_times': ('rerun.html#_forget_times', 'trm_nbdev/rerun.py'),
                                  'trm_nbdev.rerun._indent': ('rerun.html#_indent', 'trm_nbdev/rerun.py'),
+                                 'trm_nbdev.rerun._stage': ('rerun.html#_stage', 'trm_nbdev/rerun.py'),
                                  'trm_nbdev.rerun.check_parameters': ('rerun.html#check_parameters', 'trm_nbdev/rerun.py'),
                                  'trm_nbdev.rerun.execute': ('rerun.html#execute', 'trm_nbdev/rerun.py'),
                                  'trm_nbdev.rerun.execute_all': ('rerun.html#execute_all', 'trm_nbdev/rerun.py'),

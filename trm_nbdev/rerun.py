@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,18 +171,25 @@ def execute_all(
     p: Plan,                 # what to run
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
-    started, outcomes = time.time(), {}
+    outcomes: dict[str, Outcome] = {}
     with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn')) as pool, _Progress(len(p.notebooks)) as progress:
-        for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
-            names = {pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in stage}
-            left = set(names)
-            while left:
-                done, left = wait(left, timeout=1)
-                for f in done:
-                    e = f.exception()
-                    outcomes[names[f]] = Outcome(names[f], time.time() - started, f'{type(e).__name__}: {e}') if e else f.result()
-                progress.show(len(outcomes), status(p.out/'logs', started))
+        try:
+            for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
+                _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in stage}, outcomes, progress, p.out/'logs')
+        except KeyboardInterrupt:  # what waits for a free process must not begin now
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return outcomes
+
+def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Progress, logs: Path) -> None:
+    "Wait for some notebooks, and say what goes on meanwhile."
+    started, left = time.time(), set(names)
+    while left:
+        done, left = wait(left, timeout=1)
+        for f in done:
+            e = f.exception()
+            outcomes[names[f]] = Outcome(names[f], time.time() - started, f'{type(e).__name__}: {e}') if e else f.result()
+        progress.show(len(outcomes), status(logs, started))
 
 def summary(
     outcomes: dict[str, Outcome],  # from `execute_all`

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -147,15 +147,17 @@ class RunSpec:
 
 def run_spec(
     profile: str,              # a key of `PROFILES`
-    changes: dict[str, Any],   # fields of `TRMConfig`, as in `VARIANTS`
+    changes: dict[str, Any],   # fields of `TRMConfig`, as in `VARIANTS`, or of `TrainConfig`
     seed: int = 0,
     folder: str | None = None, # of Sudoku-Extreme; None: generated puzzles
 ) -> RunSpec:
-    "The specification of a variant at a profile's size."
-    p = profile_of(profile)
+    "The specification of a variant at a profile's size; raises ValueError for a field that neither configuration has."
+    p, known = profile_of(profile), {c: {f.name for f in fields(c)} for c in (TRMConfig, TrainConfig)}
+    model, how = ({k: v for k, v in changes.items() if k in known[c]} for c in (TRMConfig, TrainConfig))
+    if unknown := changes.keys() - model.keys() - how.keys(): raise ValueError(f'{", ".join(unknown)} is no field of TRMConfig or TrainConfig')
     data = replace(p.extreme, folder=str(folder)) if folder else p.data
     side = data.box[0]*data.box[1]
-    return RunSpec(data, TRMConfig(**{'vocab_size': side + 2, 'seq_len': side**2} | p.model | changes), p.how, seed)
+    return RunSpec(data, TRMConfig(**({'vocab_size': side + 2, 'seq_len': side**2} | p.model | model)), replace(p.how, **how), seed)
 
 # %% ../nbs/30_runs.ipynb #f9b498dd
 def final_test(
@@ -322,7 +324,7 @@ def out_folder(
     return folder
 
 def run_rows(
-    rows: dict[str, dict[str, Any]],  # row -> changed fields of `TRMConfig`
+    rows: dict[str, dict[str, Any]],  # row -> changed fields, see `run_spec`
     profile: str,                     # a key of `PROFILES`
     seeds: Any = None,                # see `seed_list`; None: the profile's
     data: str | None = None,          # see `data_folder`
@@ -361,7 +363,7 @@ def check(
     "Train the profile's short run again and compare it with its record."
     p, where = profile_of(profile), out_folder(out, profile, data)
     spec = run_spec(profile, {}, 0, data_folder(data))
-    spec = replace(spec, how=replace(spec.how, steps=p.check_steps, evaluations=2))
+    spec = replace(spec, how=replace(spec.how, steps=p.check_steps, evaluations=2), data=replace(spec.data, n_test=min(spec.data.n_test, 256)))
     kept = read_record(where/'runs'/f'{spec.id}.json')
     if kept is None:
         run(spec, where)
