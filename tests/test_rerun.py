@@ -68,6 +68,17 @@ def test_force_trains_again_and_once(everything):
     assert after['results'] == before['results'] and after['curve'] == before['curve']   # same seed, same machine, another process: bit for bit
 
 
+def test_several_seeds_share_the_cores(tmp_path):
+    done = rerun('--profile', 'smoke', '--only', 'ema', '--seeds', '0', '1', '--jobs', '2', '--out', tmp_path/'out', cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
+    assert sorted(r['seed'] for r in records) == [0, 1]
+    alone = rerun('--profile', 'smoke', '--only', 'ema', '--seeds', '1', '--jobs', '1', '--out', tmp_path/'alone', cwd=tmp_path)
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    one, = (json.loads(p.read_text()) for p in (tmp_path/'alone'/'runs').glob('*.json'))
+    assert one['results'] == next(r for r in records if r['seed'] == 1)['results']   # whatever runs beside it
+
+
 def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     papermill.execute_notebook(str(ROOT/'nbs'/'experiments'/'layers.ipynb'), 'out.ipynb', {'profile': 'smoke', 'out': 'here', 'seeds': '0 1'},

@@ -25,6 +25,7 @@ def relink(text: str) -> str:
 
 def for_readers(nb: NotebookNode) -> NotebookNode:
     "`nb` without the cells that nbdev hides, without the code of those that say `echo: false`, and without directives."
+    nb.metadata.language_info = {'name': 'python'}  # nbdev_clean drops it, and the code blocks are marked with it
     nb.cells = [c for c in nb.cells if not re.match(r'#\|\s*(hide|default_exp)\b', c.source)]
     for c in nb.cells:
         if re.match(r'#\|\s*echo:\s*false\b', c.source): c.metadata['transient'] = {'remove_source': True}
@@ -37,7 +38,8 @@ def for_readers(nb: NotebookNode) -> NotebookNode:
 def main():
     nb = for_readers(nbformat.read(root/'nbs'/'index.ipynb', as_version=4))
     text, resources = MarkdownExporter().from_notebook_node(nb, resources={'output_files_dir': pictures.name})
-    (root/'README.md').write_text(text.strip() + '\n', encoding='utf-8')
+    text = re.sub(r'\n{3,}', '\n\n', text.strip())  # nbconvert leaves empty lines where code was hidden
+    (root/'README.md').write_text(text + '\n', encoding='utf-8')
     for old in pictures.glob('*'): old.unlink()
     for name, data in resources['outputs'].items():
         pictures.mkdir(exist_ok=True)

@@ -100,6 +100,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'trm_nbdev.runs._processor': ('runs.html#_processor', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs._scored': ('runs.html#_scored', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs._sha256': ('runs.html#_sha256', 'trm_nbdev/runs.py'),
+                                'trm_nbdev.runs._train_missing': ('runs.html#_train_missing', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs.check': ('runs.html#check', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs.data_folder': ('runs.html#data_folder', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs.examples': ('runs.html#examples', 'trm_nbdev/runs.py'),

@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--seeds', nargs='+', metavar='SEED', help="whole numbers, one training each (default: the profile's)")
     p.add_argument('--data', metavar='PATH', help='folder of the real Sudoku-Extreme (default: $TRM_DATA, else generated puzzles)')
     p.add_argument('--out', metavar='PATH', help='where results go (default: results/<profile>)')
-    p.add_argument('--jobs', type=int, default=os.cpu_count() or 1, metavar='N', help='notebooks at a time (default: one per core)')
+    p.add_argument('--jobs', type=int, default=os.cpu_count() or 1, metavar='N', help='processes at a time: notebooks, and runs within them (default: one per core)')
     p.add_argument('--notebooks', metavar='PATH', help='folder of the experiments (default: nbs/experiments of the checkout)')
     p.add_argument('--force', action='store_true', help='train everything anew, recorded or not')
     return p
@@ -216,6 +216,7 @@ def main(
     os.environ |= {'TQDM_DISABLE': '1', 'MPLBACKEND': 'module://matplotlib_inline.backend_inline'}
     if p.data: os.environ['TRM_DATA'] = str(Path(p.data).resolve())
     if a.force: os.environ['TRM_RETRAIN_BEFORE'] = str(started)
+    os.environ['TRM_WORKERS'] = str(max(1, a.jobs//len(p.notebooks)))  # more cores than notebooks: each trains several runs at a time
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)
     try: outcomes = execute_all(p)
     except KeyboardInterrupt:

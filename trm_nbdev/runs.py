@@ -11,12 +11,14 @@ __all__ = ['PROFILES', 'BASE', 'VARIANTS', 'PROTOCOL', 'SudokuData', 'Profile', 
 # %% ../nbs/30_runs.ipynb #81343e16
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -334,6 +336,7 @@ def run_rows(
     folder, where = data_folder(data), out_folder(str(out) if out else None, profile, data)
     specs = {(row, seed): run_spec(profile, changes, seed, folder)
              for seed in seed_list(seeds, profile_of(profile).seeds) for row, changes in rows.items()}
+    if (workers := int(os.environ.get('TRM_WORKERS', 1))) > 1: _train_missing([*specs.values()], where, workers)
     records: dict[tuple[str, int], dict] = {}
     while left := [k for k in specs if k not in records]:
         for k in left:
@@ -341,6 +344,13 @@ def run_rows(
             except Timeout: continue
         if len(left) == len([k for k in specs if k not in records]): time.sleep(1)
     return {row: [records[k] for k in specs if k[0] == row] for row in rows}
+
+def _train_missing(specs: list[RunSpec], out: Path, workers: int) -> None:
+    "Train what has no record yet, several runs at a time."
+    missing = {s.id: s for s in specs if read_record(out/'runs'/f'{s.id}.json') is None}
+    if not missing: return
+    with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context('spawn')) as pool:
+        for training in [pool.submit(run, s, out) for s in missing.values()]: training.result()
 
 # %% ../nbs/30_runs.ipynb #d6aa8889
 def same_result(
