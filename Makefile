@@ -26,6 +26,7 @@ retrain: install  ## the same, training everything anew
 	$(RERUN) --force
 
 # Two notebooks run at a time, so each gets one thread. pytest comes last: its summary closes the output.
+test: unexport TRM_DATA TRM_RETRAIN_BEFORE TRM_WORKERS
 test: install  ## lint, types, notebooks, tests
 	$(BIN)/ruff check setup.py tools trm_nbdev tests
 	$(BIN)/mypy

@@ -1,4 +1,5 @@
 "What several tests need: where the checkout is, its settings, and a copy of it to work in."
+import os
 import shutil
 from configparser import ConfigParser
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+for name in [n for n in os.environ if n.startswith('TRM_')]: del os.environ[name]  # what the user has set must not change a test
+
 FOLDERS = ['nbs', 'tests', 'tools', 'trm_nbdev', 'README_files']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 

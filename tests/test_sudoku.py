@@ -1,6 +1,5 @@
 """What the chapters on puzzles and Sudoku cannot show: the real data, brute force, bad input case by case, speed."""
 import pickle
-import time
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -180,13 +179,11 @@ def test_the_number_of_clues_is_met(clues):
     assert ((generate(40, SMALL, clues)[0] > 0).sum(axis=1) == clues).all()
 
 
-def test_the_generator_is_fast_enough():
-    for box, clues, seconds in ((SMALL, None, 10), (NINE, 28, 60)):
-        start = time.perf_counter()
-        questions, answers = generate(1000, box, clues, seed=11)
-        assert time.perf_counter() - start < seconds
-        for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, box)
-        assert len({q.tobytes() for q in questions}) == 1000
+@pytest.mark.parametrize("box, clues", [(SMALL, None), (NINE, 28)])
+def test_a_thousand_generated_puzzles_have_one_solution_each(box, clues):
+    questions, answers = generate(1000, box, clues, seed=11)
+    for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, box)
+    assert len({q.tobytes() for q in questions}) == 1000
 
 
 def test_random_minimal_puzzles_need_a_few_dozen_guesses():
@@ -216,19 +213,12 @@ def test_every_cell_symmetry_is_drawn_equally_often():
     assert len(np.unique(digits, axis=0)) == 720 and (digits[:, 0] == 0).all()
 
 
-def test_the_stream_resumes_after_pickling_and_is_fast_enough():
+def test_the_stream_goes_on_after_pickling():
     train = sudoku_splits(NINE, 30, n_train=200, n_valid=0, n_test=1).train
     stream = Stream(train, 64, seed=3)
     expected = [stream.batch(k) for k in range(8)]
     resumed = pickle.loads(pickle.dumps(stream))
     for part in (0, 1): assert (resumed.batch(5)[part] == expected[5][part]).all()
-    for size in (64, 768):
-        stream, batches, rates = Stream(train, size), 2 ** 14 // size, []
-        for attempt in range(3):
-            start = time.perf_counter()
-            for k in range(attempt * batches, (attempt + 1) * batches): stream.batch(k)
-            rates.append(batches * size / (time.perf_counter() - start))
-        assert max(rates) > 100_000
 
 
 # ---- equivalence

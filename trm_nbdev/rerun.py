@@ -22,10 +22,11 @@ from typing import Any
 
 import nbformat
 import papermill
+import torch
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from .runs import PROFILES, data_folder, out_folder, profile_of, project_root, seed_list
+from .runs import PROFILES, data_folder, end_with_parent, out_folder, profile_of, project_root, seed_list
 
 # %% ../nbs/32_rerun.ipynb #fee7d0ce
 LAST = 'results'  # the notebook that needs the records of all others
@@ -90,6 +91,7 @@ def _forget_times(path: Path) -> None:
     "Drop what papermill notes about time and place, and the random name of its cell, so that the same results give the same file."
     nb = nbformat.read(path, as_version=4)
     nb.metadata.pop('papermill', None)
+    nb.metadata.get('language_info', {}).pop('version', None)
     for cell in nb.cells:
         for key in ('papermill', 'execution'): cell.metadata.pop(key, None)
         if 'injected-parameters' in cell.metadata.get('tags', []): cell['id'] = 'injected-parameters'
@@ -103,13 +105,19 @@ def status(
     "What is being trained at the moment."
     parts = []
     for path in sorted(logs.glob('*.jsonl')):
-        if path.stat().st_mtime < max(since, time.time() - 60): continue
-        lines = path.read_text().splitlines()
+        try: written, lines = path.stat().st_mtime, path.read_text().splitlines()
+        except OSError: continue  # begun anew at this moment
+        if written < max(since, time.time() - 60): continue
         now = json.loads(lines[-1]) if lines and lines[-1].endswith('}') else None
         if now and now['step'] < now['of']: parts.append(f"{re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.stem)} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
     return ' · '.join(parts)
 
 # %% ../nbs/32_rerun.ipynb #ed338a22
+def _jobs() -> int:
+    "As many processes as this one may use cores; one where they would share a GPU."
+    if torch.cuda.is_available(): return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
 def parser() -> argparse.ArgumentParser:
     "The arguments of trm-rerun."
     p = argparse.ArgumentParser('trm-rerun', formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--seeds', nargs='+', metavar='SEED', help="whole numbers, one training each (default: the profile's)")
     p.add_argument('--data', metavar='PATH', help='folder of the real Sudoku-Extreme (default: $TRM_DATA, else generated puzzles)')
     p.add_argument('--out', metavar='PATH', help='where results go (default: results/<profile>)')
-    p.add_argument('--jobs', type=int, default=os.cpu_count() or 1, metavar='N', help='processes at a time: notebooks, and runs within them (default: one per core)')
+    p.add_argument('--jobs', type=int, default=_jobs(), metavar='N', help='processes at a time: notebooks, and runs within them (default: one per core; one on a GPU)')
     p.add_argument('--notebooks', metavar='PATH', help='folder of the experiments (default: nbs/experiments of the checkout)')
     p.add_argument('--force', action='store_true', help='train everything anew, recorded or not')
     return p
@@ -172,7 +180,7 @@ def execute_all(
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
     outcomes: dict[str, Outcome] = {}
-    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn')) as pool, _Progress(len(p.notebooks)) as progress:
+    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool, _Progress(len(p.notebooks)) as progress:
         try:
             for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
                 _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in stage}, outcomes, progress, p.out/'logs')
@@ -220,7 +228,8 @@ def main(
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)
     try: outcomes = execute_all(p)
     except KeyboardInterrupt:
-        print('\ninterrupted: finished runs are recorded and will not be trained again', file=sys.stderr)
+        again = f' (with --force: go on with TRM_RETRAIN_BEFORE={started:.0f} trm-rerun ...)' if a.force else ''
+        print(f'\ninterrupted: finished runs are recorded and will not be trained again{again}', file=sys.stderr)
         return 130
     finally:
         os.environ.clear()

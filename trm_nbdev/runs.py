@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PROFILES', 'BASE', 'VARIANTS', 'PROTOCOL', 'SudokuData', 'Profile', 'profile_of', 'variants', 'RunSpec', 'run_spec',
-           'final_test', 'examples', 'trained_residuals', 'project_root', 'machine', 'git_revision', 'peak_memory',
-           'train_and_test', 'write_json', 'read_record', 'run', 'seed_list', 'data_folder', 'out_folder', 'run_rows',
-           'same_result', 'check']
+           'final_test', 'examples', 'trained_residuals', 'project_root', 'machine', 'compiler_version', 'git_revision',
+           'peak_memory', 'train_and_test', 'replacing', 'record_path', 'read_record', 'run', 'seed_list',
+           'data_folder', 'out_folder', 'run_rows', 'end_with_parent', 'same_result', 'check']
 
 # %% ../nbs/30_runs.ipynb #81343e16
 import hashlib
@@ -14,11 +14,14 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -35,7 +38,7 @@ from .puzzles import PuzzleSet, Splits
 from .recursion import residuals
 from .solving import Answers, score, solved_puzzles, think
 from .sudoku import extreme_folder, sudoku_extreme, sudoku_splits
-from .training import TrainConfig, Training, averaged_weights, fixed_threads, train
+from .training import TrainConfig, Training, averaged_weights, cxx, fixed_threads, train
 
 # %% ../nbs/30_runs.ipynb #c178c910
 @dataclass(frozen=True)
@@ -212,16 +215,25 @@ def project_root() -> Path:
 def machine() -> dict:
     "Processor, cores, versions, git revision."
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
-    return dict(device=device, processor=_processor(), instructions=torch.backends.cpu.get_cpu_capability(), cores=os.cpu_count(),
-                system=platform.system(), python=platform.python_version(), torch=torch.__version__, trm_nbdev=trm_nbdev.__version__, git=git_revision())
+    name, flags = _processor()
+    return dict(device=device, processor=name, flags=flags, instructions=torch.backends.cpu.get_cpu_capability(), cores=os.cpu_count(),
+                system=platform.system(), python=platform.python_version(), torch=torch.__version__, compiler=compiler_version(),
+                trm_nbdev=trm_nbdev.__version__, git=git_revision())
 
-def _processor() -> str:
-    try: lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError: return platform.processor()
-    return next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), platform.machine())
+def _processor() -> tuple[str, str]:
+    "Its name, and a hash of what it can do: one name is often sold for several generations."
+    try: lines = dict(re.split(r'\s*:\s*', line, maxsplit=1) for line in Path('/proc/cpuinfo').read_text().splitlines() if ':' in line)
+    except OSError: return platform.processor(), platform.version()
+    return lines.get('model name', platform.machine()), hashlib.sha256(lines.get('flags', '').encode()).hexdigest()[:8]
+
+def compiler_version() -> str | None:
+    "First line of what torch.compile's C++ compiler says of itself; None where there is none."
+    if (compiler := cxx()) is None: return None
+    return subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout.partition('\n')[0]
 
 def git_revision() -> str | None:
     "The revision of the checkout, with a + if the package differs from it; None outside of git."
+    if not (project_root()/'settings.ini').is_file(): return None
     def git(*args: str) -> str: return subprocess.run(['git', '-C', str(project_root()), *args], capture_output=True, text=True, check=True).stdout.strip()
     try: return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '--', 'trm_nbdev') else '')
     except (OSError, subprocess.CalledProcessError): return None
@@ -250,25 +262,34 @@ def train_and_test(
                 samples_per_s=round(t.step*spec.how.batch_size/t.seconds, 1), peak_memory_mb=peak_memory(), machine=machine(), finished=time.time())
 
 # %% ../nbs/30_runs.ipynb #2133a42b
-def write_json(
-    path: Path,  # where to
-    what: Any,   # JSON-able
-) -> None:
-    "Write to a temporary name, then rename: whoever sees the file sees all of it."
+@contextmanager
+def replacing(
+    path: Path,  # the file to write
+) -> Iterator[Path]:
+    "A temporary name to write to, renamed to `path` at the end: whoever sees the file sees all of it."
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    temporary.write_text(json.dumps(what, separators=(',', ':')) + '\n')
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally: temporary.unlink(missing_ok=True)
+
+def record_path(
+    spec: RunSpec,  # a run
+    out: Path,      # results/<profile>
+) -> Path:          # where its record is kept
+    "The name of a record."
+    return Path(out)/'runs'/f'{spec.id}.json'
 
 def read_record(
-    path: Path,      # results/<profile>/runs/<id>.json
+    spec: RunSpec,   # a run
+    out: Path,       # results/<profile>
 ) -> dict | None:    # None: there is none that counts
-    "Read a record; one that is damaged or older than TRM_RETRAIN_BEFORE does not count."
-    if not path.is_file(): return None
+    "Read a record; one that is damaged, of another run, or older than TRM_RETRAIN_BEFORE does not count."
     try:
-        record = json.loads(path.read_text())
-        finished = record['finished']
-    except (ValueError, KeyError, TypeError): return None
-    return record if finished >= float(os.environ.get('TRM_RETRAIN_BEFORE', 0)) else None
+        record = json.loads(record_path(spec, out).read_text())
+        counts = record['key'] == spec.key and 'results' in record and record['finished'] >= float(os.environ.get('TRM_RETRAIN_BEFORE', 0))
+    except (OSError, ValueError, KeyError, TypeError): return None
+    return record if counts else None
 
 def run(
     spec: RunSpec,       # what to run
@@ -276,19 +297,20 @@ def run(
     wait: bool = True,   # wait where another process is training it? otherwise raises filelock.Timeout
 ) -> dict:               # the record
     "The record of a run: read if there is one, else trained and written."
-    path = Path(out)/'runs'/f'{spec.id}.json'
-    if (record := read_record(path)) is not None: return record
+    path = record_path(spec, out)
+    if (record := read_record(spec, out)) is not None: return record
     for folder in ('runs', 'logs'): (Path(out)/folder).mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix('.lock'), timeout=-1 if wait else 0):
-        if (record := read_record(path)) is None:
+        if (record := read_record(spec, out)) is None:
             if path.is_file(): print(f'{path.name} is damaged or out of date: training it again')
-            write_json(path, train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl')))
+            made = train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'))
+            with replacing(path) as new: new.write_text(json.dumps(made, separators=(',', ':')) + '\n')
             record = json.loads(path.read_text())
     return record
 
 def _logger(path: Path) -> Callable[[dict], None]:
     "Append what training reports to a file, one JSON object a line, for whoever wants to watch."
-    path.unlink(missing_ok=True)
+    path.write_text('')
     def log(now: dict) -> None:
         with path.open('a') as f: f.write(json.dumps(now) + '\n')
     return log
@@ -345,11 +367,19 @@ def run_rows(
         if len(left) == len([k for k in specs if k not in records]): time.sleep(1)
     return {row: [records[k] for k in specs if k[0] == row] for row in rows}
 
+def end_with_parent() -> None:
+    "Let a worker process end when the process that began it has ended, however it ended."
+    def watch() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
 def _train_missing(specs: list[RunSpec], out: Path, workers: int) -> None:
     "Train what has no record yet, several runs at a time."
-    missing = {s.id: s for s in specs if read_record(out/'runs'/f'{s.id}.json') is None}
+    missing = {s.id: s for s in specs if read_record(s, out) is None}
     if not missing: return
-    with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context('spawn')) as pool:
+    with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context('spawn'), end_with_parent) as pool:
         for training in [pool.submit(run, s, out) for s in missing.values()]: training.result()
 
 # %% ../nbs/30_runs.ipynb #d6aa8889
@@ -361,7 +391,7 @@ def same_result(
     if all(a[k] == b[k] for k in ('curve', 'results')): return 'identical'
     cells, loss = (abs(x - y) for x, y in [(a['results']['ema']['cells'], b['results']['ema']['cells']), (a['curve'][-1]['loss'], b['curve'][-1]['loss'])])
     how = f'cell accuracy by {cells:.4f}, last training loss by {loss:.4f}'
-    if a['compiled'] == b['compiled'] and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'instructions', 'torch')):
+    if a['compiled'] == b['compiled'] and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'flags', 'torch', 'python', 'compiler')):
         return f'different, although made on the same kind of machine: {how}'
     return f'close: {how}' if cells < .1 and loss < .2 else f'different: {how}'
 
@@ -374,7 +404,7 @@ def check(
     p, where = profile_of(profile), out_folder(out, profile, data)
     spec = run_spec(profile, {}, 0, data_folder(data))
     spec = replace(spec, how=replace(spec.how, steps=p.check_steps, evaluations=2), data=replace(spec.data, n_test=min(spec.data.n_test, 256)))
-    kept = read_record(where/'runs'/f'{spec.id}.json')
+    kept = read_record(spec, where)
     if kept is None:
         run(spec, where)
         return 'recorded'

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from scipy import stats
 
-from .runs import BASE
+from .runs import BASE, replacing
 from .solving import wilson
 
 # %% ../nbs/31_tables.ipynb #e9d5373e
@@ -92,11 +92,11 @@ def difference(
     pairs = [which_solved(x, weights[0]).astype(float) - which_solved(y, weights[1]) for x, y in zip(a, b, strict=True)]
     if len(pairs) == 1:
         won, lost, n = int((pairs[0] > 0).sum()), int((pairs[0] < 0).sum()), len(pairs[0])
-        low, high = stats.binomtest(won, won + lost).proportion_ci(.95) if won + lost else (.5, .5)
-        return 100*(won - lost)/n, 100*(won + lost)*(2*low - 1)/n, 100*(won + lost)*(2*high - 1)/n
-    d = 100*np.array([p.mean() for p in pairs])
-    half = stats.t.ppf(.975, len(d) - 1)*d.std(ddof=1)/len(d)**.5
-    return d.mean(), d.mean() - half, d.mean() + half
+        d, half = (won - lost)/(n + 2), 1.96*(won + lost + 1 - (won - lost)**2/(n + 2))**.5/(n + 2)
+        return 100*(won - lost)/n, 100*(d - half), 100*(d + half)
+    seeds = 100*np.array([p.mean() for p in pairs])
+    half = stats.t.ppf(.975, len(seeds) - 1)*seeds.std(ddof=1)/len(seeds)**.5
+    return seeds.mean(), seeds.mean() - half, seeds.mean() + half
 
 def verdict(
     low: float,   # lower end of the interval of the claimed advantage
@@ -192,7 +192,7 @@ def save_picture(
     path: Path,   # .png
 ) -> None:
     "Save as PNG, without the version of the drawing library in it, so that the same picture gives the same file."
-    fig.savefig(path, dpi=110, bbox_inches='tight', metadata={'Software': None})
+    with replacing(path) as new: fig.savefig(new, format='png', dpi=110, bbox_inches='tight', metadata={'Software': None})
 
 def save_table(
     table: pd.DataFrame,  # from `compare`
@@ -200,8 +200,8 @@ def save_table(
     title: str = '',      # profile, seeds, data
 ) -> None:
     "Write a table as CSV, Markdown and picture."
-    table.to_csv(path.with_suffix('.csv'))
-    path.with_suffix('.md').write_text(f'**{title}**\n\n' + to_markdown(table))
+    with replacing(path.with_suffix('.csv')) as new: table.to_csv(new, encoding='utf-8')
+    with replacing(path.with_suffix('.md')) as new: new.write_text(f'**{title}**\n\n' + to_markdown(table), encoding='utf-8')
     fig = table_picture(table, title)
     save_picture(fig, path.with_suffix('.png'))
     plt.close(fig)
