@@ -6,7 +6,7 @@ import torch
 
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.puzzles import Stream
-from trm_nbdev.runs import PROFILES, VARIANTS, SudokuData, run_spec
+from trm_nbdev.runs import PROFILES, VARIANTS, SudokuData, read_record, run_spec
 from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, train, train_step
 
 PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
@@ -38,8 +38,12 @@ def test_a_loss_that_is_no_number_ends_the_training():
         train(TINY, replace(HOW, steps=60, lr=float('inf')), PUZZLES.load())
 
 
-def test_quick_model_is_as_small_as_promised():
-    assert n_parameters(TRM(run_spec('quick', {}).model)) <= 150_000
+def test_the_recorded_run_of_twice_the_quick_budget_solves_over_95_percent(root):
+    record = read_record(run_spec('quick', dict(steps=2*PROFILES['quick'].how.steps)), root/'results'/'quick')
+    assert record is not None, 'train it: run(run_spec("quick", dict(steps=2000)), Path("results/quick"))'
+    tested = record['results']['ema']
+    assert tested['exact'] > .95 and tested['puzzles'] >= 1000
+    assert record['parameters'] == n_parameters(TRM(run_spec('quick', {}).model)) <= 150_000
 
 
 def test_every_variant_fits_every_profile():
