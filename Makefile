@@ -26,11 +26,10 @@ retrain: install  ## the same, training everything anew
 	$(RERUN) --force
 
 # Two notebooks run at a time, so each gets one thread. pytest comes last: its summary closes the output.
-test: unexport TRM_DATA TRM_RETRAIN_BEFORE TRM_WORKERS
 test: install  ## lint, types, notebooks, tests
 	$(BIN)/ruff check setup.py tools trm_nbdev tests
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
+	env -u TRM_DATA -u TRM_RETRAIN_BEFORE -u TRM_WORKERS OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
 	$(BIN)/pytest
 
 lab: install  ## read the book in JupyterLab
