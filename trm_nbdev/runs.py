@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -368,7 +369,8 @@ def run_rows(
     return {row: [records[k] for k in specs if k[0] == row] for row in rows}
 
 def end_with_parent() -> None:
-    "Let a worker process end when the process that began it has ended, however it ended."
+    "Let a worker process end with the process that began it, however that ended, and on Ctrl-C without a word."
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     def watch() -> None:
         if (parent := multiprocessing.parent_process()) is not None:
             parent.join()
