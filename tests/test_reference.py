@@ -1,75 +1,78 @@
-"""The network and the recursion compute what the reference implementation recorded, in float64."""
+"""The models, the training step and the optimisers compute what was recorded.
+
+Six recordings of the reference implementation lie beside the checkout; those in tests/recordings are of this package itself
+(`python tools/recordings.py` makes them anew, after a change that is meant to change numbers).
+"""
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from conftest import ROOT
+from safetensors.torch import save_file
 
-from trm_nbdev.network import TinyNetwork
-from trm_nbdev.recursion import deep_recursion
-from trm_nbdev.supervision import stablemax_cross_entropy
+from trm_nbdev.model import TRM
+from trm_nbdev.reference import config_of, load_released, main, read_recording, read_weights, to_released
 
-def recording(root, name):
-    path = root.parent/'shared'/'reference'/f'{name}.safetensors'
-    if not path.is_file(): pytest.skip('the reference vectors lie beside the checkout, in shared/reference, and are not there')
-    with safe_open(path, 'pt') as f: return json.loads(f.metadata()['config']), {k: f.get_tensor(k) for k in f.keys()}
+REFERENCE = ROOT.parent/'shared'/'reference'
+SIX = ['trm_att', 'trm_mlp', 'trm_single_z', 'trm_multi_scale_z', 'hrm', 'direct_pred']
+OWN = sorted((ROOT/'tests'/'recordings').glob('*.safetensors'))
 
-def network(config, tensors):
-    "Our network with the recorded weights."
-    L, D = config['seq_len'] + config['puzzle_emb_len'], config['hidden_size']
-    net = TinyNetwork(L, D, config['L_layers'], 'mlp' if config['mlp_t'] else 'attention', config['num_heads'], config['expansion']).double()
-    with torch.no_grad():
-        for i, (mixer, mlp) in enumerate(net.blocks):
-            inner = mixer.f.f if config['mlp_t'] else mixer.f
-            parts = [(mlp.f.gate_up, 'mlp.gate_up_proj'), (mlp.f.down, 'mlp.down_proj')]
-            parts += [(inner.gate_up, 'mlp_t.gate_up_proj'), (inner.down, 'mlp_t.down_proj')] if config['mlp_t'] else [(inner.qkv, 'self_attn.qkv_proj'), (inner.out, 'self_attn.o_proj')]
-            for ours, theirs in parts: ours.weight.copy_(tensors[f'init.inner.L_level.layers.{i}.{theirs}.weight'])
-    return net
 
-def question(config, tensors, batch):
-    "Their embedded question: the puzzle's vector in the first of the prefix positions, then the tokens, scaled by the root of D."
-    D, tokens = config['hidden_size'], tensors[f'{batch}.inputs'].long()
-    puzzle = tensors['init.inner.puzzle_emb.weights'][tensors[f'{batch}.puzzle_identifiers'].long()]
-    prefix = torch.zeros(len(tokens), config['puzzle_emb_len'], D, dtype=torch.float64)
-    prefix[:, 0] = puzzle
-    return torch.cat([prefix, tensors['init.inner.embed_tokens.embedding_weight'][tokens]], 1)*D**.5
+def theirs(name: str) -> Path:
+    path = REFERENCE/f'{name}.safetensors'
+    if not path.is_file(): pytest.skip('the recordings of the reference lie beside the checkout, in shared/reference, and are not there')
+    return path
 
-@pytest.mark.parametrize('name', ['trm_mlp', 'trm_att'])
-def test_two_supervision_steps_equal_the_recorded_ones(root, name):
-    config, t = recording(root, name)
-    net, x = network(config, t), question(config, t, 'eval.batch')
-    for module in net.modules():
-        if hasattr(module, 'rope'): module.rope = rope_in_double(module.rope)
-    y, z = (t[f'init.inner.{k}_init'].expand_as(x) for k in 'HL')
-    for step in range(2):
-        with torch.no_grad(): y, z = deep_recursion(net, x, y, z, config['L_cycles'], config['H_cycles'])
-        logits = y[:, config['puzzle_emb_len']:] @ t['init.inner.lm_head.weight'].T
-        q = y[:, 0] @ t['init.inner.q_head.weight'][0] + t['init.inner.q_head.bias'][0]
-        assert (logits - t[f'eval.step{step}.logits']).abs().max() < 1e-8
-        assert (q - t[f'eval.step{step}.q_halt_logits']).abs().max() < 1e-8
 
-def rope_in_double(table):
-    "The same rotations, computed in float64."
-    from trm_nbdev.network import rope_table
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try: return rope_table(*table.shape[1:])
-    finally: torch.set_default_dtype(before)
+@pytest.mark.parametrize('name', SIX)
+def test_the_reference_is_replayed(name, capsys):
+    assert main([str(theirs(name))]) == 0
+    said = capsys.readouterr().out
+    assert said.count(' ok') == 8 and 'not compared' not in said, said
 
-@pytest.mark.parametrize('name', ['trm_mlp', 'trm_att'])
-def test_loss_and_gradients_of_a_step_equal_the_recorded_ones(root, name):
-    config, t = recording(root, name)
-    net, x, labels = network(config, t), question(config, t, 'step0.batch'), t['step0.batch.labels'].long()
-    for module in net.modules():
-        if hasattr(module, 'rope'): module.rope = rope_in_double(module.rope)
-    y, z = (t[f'init.inner.{k}_init'].expand_as(x) for k in 'HL')
-    y, _ = deep_recursion(net, x, y, z, config['L_cycles'], config['H_cycles'])
-    logits = y[:, config['puzzle_emb_len']:] @ t['init.inner.lm_head.weight'].T
-    loss = stablemax_cross_entropy(logits, labels).sum()
-    assert abs(loss - t['step0.lm_loss']) < 1e-8
-    q = y[:, 0] @ t['init.inner.q_head.weight'].T + t['init.inner.q_head.bias']
-    right = ((logits.argmax(-1) == labels) | (labels == -100)).all(-1).double()
-    halting = torch.nn.functional.binary_cross_entropy_with_logits(q[:, 0], right, reduction='sum')
-    ((loss + .5*halting)/config['batch_size']).backward()
-    theirs = t['step0.grad.inner.L_level.layers.0.mlp.down_proj.weight']
-    assert (net.blocks[0][1].f.down.weight.grad - theirs).abs().max() < 1e-8*max(1, theirs.abs().max())
+
+def test_there_is_an_own_recording_of_every_kind_of_model():
+    assert len(OWN) >= 12
+
+
+@pytest.mark.parametrize('path', OWN, ids=lambda p: p.stem)
+def test_own_recordings_are_replayed(path, capsys):
+    assert main([str(path)]) == 0, capsys.readouterr().out
+
+
+def test_the_command_says_what_differs_and_exits_1(tmp_path):
+    tensors, settings = read_recording(OWN[0])
+    tensors['step0.grad.inner.lm_head.weight'][0, 0] += 1e-6
+    save_file(tensors, tmp_path/'spoilt.safetensors', metadata={'config': json.dumps(settings)})
+    done = run(str(OWN[0]), str(tmp_path/'spoilt.safetensors'))
+    assert done.returncode == 1, done
+    assert 'DIFFERS' in done.stdout and 'the worst is step0.grad.inner.lm_head.weight' in done.stdout
+
+
+@pytest.mark.parametrize(('content', 'why'), [(None, 'No such file'), (b'nonsense', 'is no recording'), (b'', 'is no recording')])
+def test_what_is_no_recording_exits_2(tmp_path, content, why):
+    path = tmp_path/'file.safetensors'
+    if content is not None: path.write_bytes(content)
+    done = run(str(path))
+    assert done.returncode == 2 and done.stderr.startswith('trm-parity: ') and why in done.stderr and 'Traceback' not in done.stderr, done
+
+
+def run(*args: str) -> subprocess.CompletedProcess:
+    return subprocess.run([Path(sys.executable).with_name('trm-parity'), *args], capture_output=True, text=True, env=os.environ | {'OMP_NUM_THREADS': '1'})
+
+
+@pytest.mark.parametrize('name', SIX)
+def test_weights_of_the_reference_go_in_and_come_out_unchanged(name, tmp_path):
+    tensors, settings = read_recording(theirs(name))
+    state = {k.removeprefix('init.'): w for k, w in tensors.items() if k.startswith('init.')}
+    torch.save({f'_orig_mod.model.{k}': w for k, w in state.items()}, tmp_path/'step_3')    # as the released code saves its checkpoints
+    model = load_released(TRM(config_of(settings, state)), read_weights(tmp_path/'step_3'))
+    back = to_released(model)
+    assert back.keys() == state.keys() and all(torch.equal(back[k], state[k]) for k in state)
+    model.save_pretrained(tmp_path/'model')                                                 # and on, in our own form
+    again = to_released(TRM.from_pretrained(tmp_path/'model'))
+    assert all(torch.equal(again[k], state[k]) for k in state)

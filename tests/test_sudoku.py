@@ -319,7 +319,7 @@ def test_the_real_files_make_splits():
     assert pairs == [] and compared < 20
     few = sudoku_extreme(REAL, n_train=100, n_valid=30, n_test=50)
     assert len(few.valid) == 30 and few.test.digest == sudoku_extreme(REAL, n_train=100, n_valid=0, n_test=50).test.digest
-    x, y = Stream(splits.train, 50, seed=1).batch(0)
+    x, y, _ = Stream(splits.train, 50, seed=1).batch(0)
     for q, a in zip(to_digits(x), to_digits(y), strict=True): check_puzzle(q, a, NINE)
 
 

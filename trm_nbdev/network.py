@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRUNCATED_STD', 'MIXERS', 'trunc_normal_', 'Linear', 'rms_norm', 'PostNorm', 'swiglu_width', 'SwiGLU', 'rope_table',
-           'rotate', 'attend', 'Attention', 'OverPositions', 'attention_mixer', 'mlp_mixer', 'block', 'TinyNetwork']
+           'rotate', 'RoPE', 'attend', 'Attention', 'OverPositions', 'attention_mixer', 'mlp_mixer', 'block',
+           'TinyNetwork']
 
 # %% ../nbs/10_network.ipynb #87724827
 import math
@@ -98,9 +99,9 @@ def rope_table(
     theta: float = 1e4, # the larger, the slower the slowest wave
 ) -> Tensor:            # (2, L, d): cosines and sines
     "The rotations of RoPE: position `p` turns the pair `(i, i + d/2)` by `p*theta**(-2i/d)`."
-    angle = torch.outer(torch.arange(L), theta**(-torch.arange(0, d, 2)/d))
+    angle = torch.outer(torch.arange(L, dtype=torch.float64), theta**(-torch.arange(0, d, 2, dtype=torch.float64)/d))
     angle = torch.cat([angle, angle], -1)
-    return torch.stack([angle.cos(), angle.sin()])
+    return torch.stack([angle.cos(), angle.sin()]).to(torch.get_default_dtype())
 
 def rotate(
     x: Tensor,     # (..., L, d) queries or keys
@@ -110,6 +111,22 @@ def rotate(
     cos, sin = table.to(x.dtype)
     a, b = x.chunk(2, -1)
     return x*cos + torch.cat([-b, a], -1)*sin
+
+class RoPE(nn.Module):
+    "Rotary position embedding of queries and keys (Su et al. 2021)."
+    table: Tensor  # (2, L, d)
+
+    def __init__(self,
+        L: int,              # positions
+        d: int,              # width of a head, even
+    ):
+        super().__init__()
+        self.register_buffer('table', rope_table(L, d), persistent=False)
+
+    def forward(self,
+        x: Tensor,  # (..., L, d)
+    ) -> Tensor:    # (..., L, d)
+        return rotate(x, self.table)
 
 # %% ../nbs/10_network.ipynb #aa41433e
 def attend(
@@ -122,24 +139,23 @@ def attend(
     return (q @ k.mT*q.shape[-1]**-.5).softmax(-1) @ v
 
 class Attention(nn.Module):
-    "Multi-head self-attention over all positions (no mask), with RoPE."
+    "Multi-head self-attention over all positions, without a mask."
     def __init__(self,
         L: int,              # positions
         d: int,              # width in and out, a multiple of 2*heads
         heads: int = 8,      # attention heads
-        theta: float = 1e4,  # see `rope_table`
+        rope: bool = True,   # turn queries and keys by their position?
     ):
         super().__init__()
         self.heads, self.qkv, self.out = heads, Linear(d, 3*d), Linear(d, d)
-        self.register_buffer('rope', rope_table(L, d//heads, theta), persistent=False)
-        self.rope: Tensor
+        self.turn = RoPE(L, d//heads) if rope else nn.Identity()
 
     def forward(self,
         x: Tensor,  # (B, L, d)
     ) -> Tensor:    # (B, L, d)
         B, L, d = x.shape
         q, k, v = self.qkv(x).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        o = attend(rotate(q, self.rope), rotate(k, self.rope), v)
+        o = attend(self.turn(q), self.turn(k), v)
         return self.out(o.transpose(1, 2).reshape(B, L, d))
 
 # %% ../nbs/10_network.ipynb #5997ca63
@@ -163,9 +179,10 @@ def attention_mixer(
     heads: int = 8,           # attention heads
     expansion: float = 4,     # not used by attention
     multiple: int = 256,      # not used by attention
+    rope: bool = True,        # see `Attention`
 ) -> nn.Module:               # (B, L, d) -> (B, L, d)
     "Positions mixed by self-attention (TRM-Att)."
-    return PostNorm(Attention(L, d, heads))
+    return PostNorm(Attention(L, d, heads, rope))
 
 def mlp_mixer(
     L: int,                   # positions
@@ -173,6 +190,7 @@ def mlp_mixer(
     heads: int = 8,           # not used by the MLP
     expansion: float = 4,     # see `swiglu_width`
     multiple: int = 256,      # see `swiglu_width`
+    rope: bool = True,        # not used by the MLP, whose weights know the positions
 ) -> nn.Module:               # (B, L, d) -> (B, L, d)
     "Positions mixed by a SwiGLU over them (TRM-MLP)."
     return OverPositions(PostNorm(SwiGLU(L, expansion, multiple)))
@@ -187,9 +205,10 @@ def block(
     heads: int = 8,       # attention heads
     expansion: float = 4, # see `swiglu_width`
     multiple: int = 256,  # see `swiglu_width`
+    rope: bool = True,    # see `Attention`
 ) -> nn.Sequential:       # (B, L, d) -> (B, L, d)
     "One layer: mix the positions, then think in each of them."
-    return nn.Sequential(MIXERS[mixer](L, d, heads, expansion, multiple), PostNorm(SwiGLU(d, expansion, multiple)))
+    return nn.Sequential(MIXERS[mixer](L, d, heads, expansion, multiple, rope), PostNorm(SwiGLU(d, expansion, multiple)))
 
 class TinyNetwork(nn.Module):
     "The network that TRM applies again and again (section 4.4): a few blocks, one after the other."
@@ -201,9 +220,10 @@ class TinyNetwork(nn.Module):
         heads: int = 8,       # attention heads
         expansion: float = 4, # see `swiglu_width`
         multiple: int = 256,  # see `swiglu_width`
+        rope: bool = True,    # see `Attention`
     ):
         super().__init__()
-        self.blocks = nn.ModuleList([block(L, d, mixer, heads, expansion, multiple) for _ in range(layers)])
+        self.blocks = nn.ModuleList([block(L, d, mixer, heads, expansion, multiple, rope) for _ in range(layers)])
 
     def forward(self,
         h: Tensor,  # (B, L, d)

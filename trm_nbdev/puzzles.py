@@ -34,6 +34,7 @@ class PuzzleSet:
     shape: tuple[int, int]          # rows and columns of the grid; rows*columns == L
     vocab_size: int                 # tokens are 0..vocab_size-1
     augment: Augment | None = None  # (rng, inputs, labels) -> inputs and labels of new, equally valid puzzles
+    identifiers: np.ndarray = None  # type: ignore[assignment]  # (N,) whole numbers from 0, which rules each puzzle follows; None: all the same, 0
 
     def __post_init__(self):
         if len(self.shape) != 2 or min(self.shape) < 1: raise ValueError(f"shape: expected two positive numbers, got {self.shape}")
@@ -42,6 +43,10 @@ class PuzzleSet:
         for what in ("inputs", "labels"): _check_tokens(what, getattr(self, what), cells, self.vocab_size)
         if len(self.inputs) != len(self.labels):
             raise ValueError(f"expected as many labels as inputs, got {len(self.labels)} and {len(self.inputs)}")
+        if self.identifiers is None: object.__setattr__(self, "identifiers", np.zeros(len(self), np.int64))
+        who = self.identifiers
+        if who.shape != (len(self),) or who.dtype.kind not in "iu" or (who < 0).any():
+            raise ValueError(f"identifiers: expected {len(self)} whole numbers of at least 0, got {who.dtype} of shape {who.shape}")
 
     def __len__(self) -> int: return len(self.inputs)
 
@@ -54,13 +59,14 @@ class PuzzleSet:
         index: np.ndarray | slice,  # which puzzles, as numpy indexes the rows of an array
     ) -> "PuzzleSet":  # the same benchmark with these puzzles only
         "Some of the puzzles, in the order of `index`."
-        return replace(self, inputs=self.inputs[index], labels=self.labels[index])
+        return replace(self, inputs=self.inputs[index], labels=self.labels[index], identifiers=self.identifiers[index])
 
     @property
     def digest(self) -> str:
-        "SHA-256 of shape, vocabulary and both arrays: the same on every machine, different for any other puzzles."
+        "SHA-256 of shape, vocabulary and arrays: the same on every machine, different for any other puzzles."
         head = f"{tuple(map(int, self.shape))} {int(self.vocab_size)} {len(self)};"
-        return hashlib.sha256(head.encode() + self.inputs.tobytes() + self.labels.tobytes()).hexdigest()
+        who = self.identifiers.astype("<i8").tobytes() if self.identifiers.any() else b""
+        return hashlib.sha256(head.encode() + self.inputs.tobytes() + self.labels.tobytes() + who).hexdigest()
 
 # %% ../nbs/01_puzzles.ipynb #c5561ae6
 @dataclass(frozen=True, eq=False)
@@ -106,10 +112,9 @@ class Stream:
     def batch(
         self,
         k: int,  # which batch, counted from 0
-    ) -> tuple[np.ndarray, np.ndarray]:  # inputs and labels, both (batch_size, L) uint8
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # inputs and labels, both (batch_size, L) uint8, and identifiers, (batch_size,)
         "The `k`-th batch; `ValueError` for a negative `k`."
         if k < 0: raise ValueError(f"k: expected 0 or more, got {k}")
-        index = self._index(k)
-        inputs, labels = self.puzzles.inputs[index], self.puzzles.labels[index]
-        if self.puzzles.augment is None: return inputs, labels
-        return self.puzzles.augment(np.random.default_rng([self.seed, k, 1]), inputs, labels)
+        p = self.puzzles.subset(self._index(k))
+        if p.augment is None: return p.inputs, p.labels, p.identifiers
+        return *p.augment(np.random.default_rng([self.seed, k, 1]), p.inputs, p.labels), p.identifiers

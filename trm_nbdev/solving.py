@@ -26,21 +26,22 @@ class Answers:
 def think(
     model: TRM,                 # a model, trained or not
     inputs: np.ndarray,         # (N, L) tokens of the questions
+    puzzles: np.ndarray | None = None,  # (N,) identifiers, for models with puzzle embeddings; None: all 0
     steps: int | None = None,   # supervision steps; default: the model's n_sup
     batch_size: int = 64,       # puzzles at a time
 ) -> Answers:                   # the answers and halting logits of every step
     "Let the model think about each puzzle for a fixed number of supervision steps."
-    device, steps = model.embedding.device, steps or model.config.n_sup
+    steps, puzzles = steps or model.config.n_sup, np.zeros(len(inputs), np.int64) if puzzles is None else puzzles
     tokens, q = np.zeros((steps, *inputs.shape), np.uint8), np.zeros((steps, len(inputs)), np.float32)
     for at in range(0, len(inputs), batch_size):
         here = slice(at, min(at + batch_size, len(inputs)))
         index = np.arange(at, at + batch_size) % len(inputs)  # batches of one size, so that compiled code is compiled once
-        x = torch.from_numpy(inputs[index]).to(device).long()
-        y, z = model.initial(batch_size)
+        x, who = (torch.from_numpy(a[index]).to(model.device).long() for a in (inputs, puzzles))
+        state = model.initial(batch_size)
         for s in range(steps):
-            y, z, logits, halting = model(x, y, z)
+            state, logits, halting = model(x, state, who)
             tokens[s, here] = logits.argmax(-1).cpu().numpy()[:here.stop - at]
-            q[s, here] = halting.cpu().numpy()[:here.stop - at]
+            q[s, here] = halting[:, 0].float().cpu().numpy()[:here.stop - at]
     return Answers(tokens, q)
 
 # %% ../nbs/22_solving.ipynb #16a1e963

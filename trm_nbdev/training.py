@@ -18,20 +18,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from .act import act
+from .act import HALTING, act
 from .ema import ema
 from .model import TRM, TRMConfig
-from .optim import adamw, set_lr, warmup
+from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
 from .puzzles import PuzzleSet, Splits, Stream
 from .solving import score, think
-from .supervision import IGNORE, Carry, StepResult, empty_carry, supervision_step
+from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
 
 # %% ../nbs/21_training.ipynb #9efae3c4
 @dataclass(frozen=True)
@@ -39,10 +39,14 @@ class TrainConfig:
     "How a model is trained; the defaults are the paper's for Sudoku-Extreme, but for `ema_warmup` and `halt_weight`. Raises ValueError if a number makes no sense."
     steps: int = 78_125         # optimiser steps: 60,000 epochs of 1,000 puzzles at batch 768
     batch_size: int = 768       # slots
+    optimizer: str = 'adamw'    # a name in `OPTIMIZERS`; the released code has 'adam-atan2'
     lr: float = 1e-4            # learning rate after the warm-up
+    lr_min_ratio: float = 1.    # share of it at the end of a cosine; 1: constant
     warmup: int = 2000          # optimiser steps
     weight_decay: float = 1.0   # decoupled
-    betas: tuple[float, float] = (0.9, 0.95)  # of AdamW
+    betas: tuple[float, float] = (0.9, 0.95)  # memories of the gradient's mean and mean square
+    puzzle_emb_lr: float = 1e-2            # of puzzle embeddings, where the model has them
+    puzzle_emb_weight_decay: float = 0.1   # of puzzle embeddings
     ema_decay: float = 0.999    # of the averaged weights
     ema_warmup: bool = True     # begin the average with a short memory?
     halt_weight: float = 0.5    # weight of the halting loss: the released code's; Figure 3 of the paper has 1
@@ -54,11 +58,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ('steps', 'batch_size', 'threads'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)!r}, expected at least 1')
-        for name in ('lr', 'ema_decay'):
+        if self.optimizer not in OPTIMIZERS: raise ValueError(f'optimizer is {self.optimizer!r}, expected one of {", ".join(OPTIMIZERS)}')
+        for name in ('lr', 'puzzle_emb_lr', 'ema_decay'):
             if not getattr(self, name) > 0: raise ValueError(f'{name} is {getattr(self, name)!r}, expected a positive number')
-        for name in ('warmup', 'weight_decay', 'halt_weight', 'evaluations'):
+        for name in ('warmup', 'weight_decay', 'puzzle_emb_weight_decay', 'halt_weight', 'evaluations'):
             if not getattr(self, name) >= 0: raise ValueError(f'{name} is {getattr(self, name)!r}, expected 0 or more')
-        for name in ('exploration', 'ema_decay'):
+        for name in ('exploration', 'ema_decay', 'lr_min_ratio'):
             if not 0 <= getattr(self, name) <= 1: raise ValueError(f'{name} is {getattr(self, name)!r}, expected a share between 0 and 1')
 
 # %% ../nbs/21_training.ipynb #55742c08
@@ -66,14 +71,19 @@ class TrainConfig:
 class Training:
     "A training in progress, or finished."
     model: TRM                        # the weights that are trained
-    averaged: AveragedModel           # .module holds their average
-    optimizer: torch.optim.Optimizer  # with its running means
+    averaged: AveragedModel           # keeps their average
+    optimizers: dict[torch.optim.Optimizer, float]  # each with its learning rate after the warm-up
     carry: Carry                      # what the slots are working on
     generator: torch.Generator        # randomness of the exploration
     step: int = 0                     # optimiser steps made
     curve: list[dict] = field(default_factory=list)  # one entry per evaluation
     seconds: float = 0.               # time in the loop, compilation and evaluations included
     compiled: bool = False            # was the network compiled?
+
+    @property
+    def average(self) -> TRM:
+        "The model with the averaged weights."
+        return cast(TRM, self.averaged.module)
 
 def begin(
     config: TRMConfig,                # what to train
@@ -86,34 +96,41 @@ def begin(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TRM(config).to(device)
-    averaged = ema(model, how.ema_decay, how.ema_warmup)
-    y, z = model.initial(how.batch_size)
-    return Training(model, averaged, adamw(model.parameters(), how.lr, how.betas, how.weight_decay),
-                    empty_carry(y, z), torch.Generator(device).manual_seed(seed))
+    weights = [p for name, p in model.named_parameters() if not name.startswith('embed.puzzles')]
+    optimizers = {OPTIMIZERS[how.optimizer](weights, how.lr, how.betas, how.weight_decay): how.lr}
+    t = Training(model, ema(model, how.ema_decay, how.ema_warmup), optimizers, empty_carry(model.initial(how.batch_size), config.seq_len),
+                 torch.Generator(device).manual_seed(seed))
+    if puzzles := model.embed.puzzles:
+        t.average.embed.puzzles = puzzles  # one table for both: puzzle embeddings are not averaged
+        optimizers[SignSGD(puzzles.parameters(), how.puzzle_emb_lr, how.puzzle_emb_weight_decay)] = how.puzzle_emb_lr
+    return t
 
 def to_tensors(
     inputs: np.ndarray,        # (B, L) uint8
     labels: np.ndarray,        # (B, L) uint8, 0 where there is no answer
+    puzzles: np.ndarray,       # (B,) identifiers
     device: torch.device,      # where to
-) -> tuple[Tensor, Tensor]:    # both (B, L) int64, labels IGNORE where there is no answer
+) -> Batch:                    # all int64, labels IGNORE where there is no answer
     "A batch of the stream, ready for a supervision step."
-    x, t = (torch.from_numpy(a).to(device).long() for a in (inputs, labels))
-    return x, t.masked_fill(t == 0, IGNORE)
+    x, t, who = (torch.from_numpy(a).to(device).long() for a in (inputs, labels, puzzles))
+    return x, t.masked_fill(t == 0, IGNORE), who
 
 # %% ../nbs/21_training.ipynb #0990a6ef
 def train_step(
     t: Training,         # changed in place
     how: TrainConfig,    # how to train
-    stream: Stream,      # where puzzles come from
+    batch: Batch,        # a puzzle offered to each slot
 ) -> StepResult:         # losses and what was solved
     "One supervision step, one optimiser step, one step of the average."
-    halt = partial(act, n_sup=t.model.config.n_sup, exploration=how.exploration, generator=t.generator)
-    batch = to_tensors(*stream.batch(t.step), t.model.embedding.device)
-    t.carry, result = supervision_step(t.model, t.carry, t.model.initial(how.batch_size), batch, halt, how.halt_weight)
-    t.optimizer.zero_grad()
+    rule, n_sup = HALTING[t.model.config.halting], t.model.config.n_sup
+    halt = partial(act, n_sup=n_sup, exploration=how.exploration, generator=t.generator, stop=rule.stop)
+    worth = rule.worth and partial(rule.worth, n_sup=n_sup)
+    t.carry, result = supervision_step(t.model, t.carry, t.model.initial(how.batch_size), batch, halt, how.halt_weight, worth)
+    t.model.zero_grad()
     result.loss.backward()
-    set_lr(t.optimizer, how.lr*warmup(t.step, how.warmup))
-    t.optimizer.step()
+    for optimizer, lr in t.optimizers.items():
+        set_lr(optimizer, lr*lr_factor(t.step, how.warmup, how.steps, how.lr_min_ratio))
+        optimizer.step()
     t.averaged.update_parameters(t.model)
     t.step += 1
     return result
@@ -125,7 +142,7 @@ def averaged_weights(
 ) -> Iterator[TRM]:
     "Exchange the trained and the averaged weights, and exchange them back at the end."
     def exchange() -> None:
-        for a, b in zip(t.model.parameters(), t.averaged.module.parameters(), strict=True): a.data, b.data = b.data, a.data
+        for a, b in zip(t.model.parameters(), t.average.parameters(), strict=True): a.data, b.data = b.data, a.data
     exchange()
     try: yield t.model
     finally: exchange()
@@ -136,7 +153,7 @@ def evaluate(
     batch_size: int = 64, # puzzles at a time
 ) -> dict:                # see `score`
     "Score the averaged weights."
-    with averaged_weights(t) as model: return score(think(model, puzzles.inputs, batch_size=batch_size), puzzles)
+    with averaged_weights(t) as model: return score(think(model, puzzles.inputs, puzzles.identifiers, batch_size=batch_size), puzzles)
 
 # %% ../nbs/21_training.ipynb #9d235356
 def cxx() -> str | None:
@@ -152,11 +169,12 @@ def can_compile(
     return cxx() is not None if device.type == 'cpu' else any(map(shutil.which, (os.environ.get('CC') or 'cc', 'gcc', 'clang')))
 
 def compile_network(
-    model: TRM,   # its network is compiled in place
+    model: TRM,   # its network is compiled in place, or both of them
 ) -> bool:        # whether it was
     "Compile the tiny network, or say in one line why not."
-    able = can_compile(model.embedding.device)
-    if able: model.net.compile(dynamic=False)
+    able = can_compile(model.device)
+    if able:
+        for net in filter(None, (model.net, model.answer_net)): net.compile(dynamic=False)
     else: print('no C++ compiler with Python\'s headers found: running without torch.compile, which is slower')
     return able
 
@@ -196,7 +214,7 @@ def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Ca
     started, looks = time.perf_counter(), {how.steps*(k + 1)//how.evaluations for k in range(how.evaluations)}
     with tqdm(total=how.steps, desc='training', unit='step', mininterval=1) as bar:
         while t.step < how.steps:
-            r = train_step(t, how, stream)
+            r = train_step(t, how, to_tensors(*stream.batch(t.step), t.model.device))
             bar.update()
             if t.step in looks or t.step % 20 == 0 or t.step == how.steps:
                 now = dict(step=t.step, of=how.steps, loss=r.loss.item(), solved=r.solved.float().mean().item(),
