@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import PuzzleSet, Splits
+from .puzzles import PuzzleSet, Splits, keep_identifiers
 
 # %% ../nbs/02_sudoku.ipynb #bd324ced
 Box = tuple[int, int]  # rows and columns of one box
@@ -468,7 +468,8 @@ def generate(
 # %% ../nbs/02_sudoku.ipynb #18eb5453
 def _puzzle_set(name: str, questions: np.ndarray, answers: np.ndarray, box: Box, augmented: bool) -> PuzzleSet:
     side = side_of(box)
-    return PuzzleSet(name, to_tokens(questions), to_tokens(answers), (side, side), side + 2, partial(augment, box=box) if augmented else None)
+    relatives = partial(keep_identifiers, change=partial(augment, box=box))
+    return PuzzleSet(name, to_tokens(questions), to_tokens(answers), (side, side), side + 2, relatives if augmented else None)
 
 def _check_counts(n_train: int, n_valid: int, n_test: int) -> None:
     for name, n, least in (("n_train", n_train, 1), ("n_valid", n_valid, 0), ("n_test", n_test, 1)):
