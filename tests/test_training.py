@@ -22,7 +22,7 @@ def test_compiled_training_follows_the_plain_one(changes):
     plain, compiled = begin(config, HOW), begin(config, HOW)
     assert compile_network(compiled.model)
     for k in range(3):
-        a, b = (train_step(t, HOW, to_tensors(*stream.batch(k), t.model.device)).loss.item() for t in (plain, compiled))
+        a, b = (train_step(t, HOW, to_tensors(stream.batch(k), t.model)).loss.item() for t in (plain, compiled))
         assert a == pytest.approx(b, rel=1e-3)
 
 

@@ -8,6 +8,7 @@ __all__ = ['HALTING', 'q_head', 'believes_right', 'act', 'stopping_is_better', '
 # %% ../nbs/13_act.ipynb #66636d61
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ def act(
     q: Tensor,                  # (B, 2) logits: halt, go on
     steps: Tensor,              # (B,) steps taken, this one included
     n_sup: int = 16,            # the last step
-    exploration: float = 0.1,   # probability of having to go on for at least k steps, k uniform in 2..n_sup
+    exploration: float = 0.1,   # probability that a k is drawn, uniform in 2..n_sup, and steps below k may not be the last
     generator: torch.Generator | None = None,  # source of the exploration's randomness
     stop: Callable[[Tensor], Tensor] = believes_right,  # the rule, (B, 2) -> (B,) bool
 ) -> Tensor:                    # (B,) bool: finished
@@ -63,11 +64,17 @@ def q_learning_target(
 @dataclass(frozen=True)
 class Halting:
     "A way of learning when to stop."
-    stop: Callable[[Tensor], Tensor]                 # q (B, 2) -> (B,) bool
-    worth: Callable[..., Tensor] | None = None       # (next q (B, 2), steps (B,), n_sup) -> (B,) target of going on; None: one forward pass is enough
+    stop: Callable[[Tensor], Tensor]             # q (B, 2) -> (B,) bool
+    worth: Callable[..., Tensor] | None = None   # (next q (B, 2), steps (B,), n_sup) -> (B,) target of going on; None: one forward pass is enough
+
+    def target(self,
+        n_sup: int,  # supervision steps; with a single one there is no going on
+    ) -> Callable[[Tensor, Tensor], Tensor] | None:  # (next q, steps) -> (B,); None: do not look ahead
+        "What `supervision_step` takes as `worth`."
+        return partial(self.worth, n_sup=n_sup) if self.worth and n_sup > 1 else None
 
 HALTING = {
     'one-pass': Halting(believes_right),                         # TRM
     'q-learning': Halting(stopping_is_better, q_learning_target),  # HRM, and "w/ ACT" of Table 1
-    'q-untrained': Halting(stopping_is_better),                  # the released code's direct prediction: HRM's rule, its second value never graded
+    'q-untrained': Halting(stopping_is_better),                  # the released code's direct prediction: HRM's rule, its second value never graded; to replay it
 }

@@ -39,7 +39,7 @@ def draw_model(
 ) -> None:
     "Draw the network applications of one supervision step, one unit wide and as high as there are layers."
     gap, last = .35, (c.T - 1)*(c.n + 1) + (c.n - 1 if c.gradient == 'one-step' else 0)  # the first application with gradient
-    passes = 1 + (HALTING[c.halting].worth is not None)
+    passes = 1 + (HALTING[c.halting].target(c.n_sup) is not None)
     for p in range(passes):
         for k in range(c.T*(c.n + 1)):
             answers = k % (c.n + 1) == c.n
@@ -98,8 +98,8 @@ SAMPLES = {  # training samples of a whole run, by the paper's epochs
 def gpu_hours(
     config: TRMConfig,         # a model
     samples: float,            # training samples, see `SAMPLES`
-    gpu: str = 'H100',         # a key of `GPUS`
-    efficiency: float = .15,   # share of the peak that is reached
-) -> float:
+    gpu: str,                  # a key of `GPUS`
+    efficiency: float,         # share of the peak that is reached
+) -> float:                    # hours
     "Estimated hours of training on one GPU: work divided by speed; several GPUs share them."
     return cost(config).training_flops*samples/(GPUS[gpu]*efficiency)/3600

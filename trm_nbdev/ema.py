@@ -30,7 +30,8 @@ def ema(
     "The exponential moving average of a model's weights (section 4.7)."
     @torch.no_grad()
     def move(average: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        torch._foreach_lerp_(list(average), list(current), 1 - ema_decay(int(updates) - 1, decay, warmup))
+        pairs = [(a, c) for a, c in zip(average, current, strict=True) if a.data_ptr() != c.data_ptr()]  # what both models share stays as it is
+        torch._foreach_lerp_([a for a, _ in pairs], [c for _, c in pairs], 1 - ema_decay(int(updates) - 1, decay, warmup))
     averaged = AveragedModel(model, multi_avg_fn=move)
     averaged.update_parameters(model)  # the first call copies
     return averaged

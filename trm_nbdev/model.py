@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .act import HALTING, q_head
@@ -66,13 +66,15 @@ class TRMConfig:
             if getattr(self, name) not in [*names]:
                 raise ValueError(f'{name} is {getattr(self, name)!r}, expected one of {"; ".join(names)}')
         if not self.expansion > 0: raise ValueError(f'expansion is {self.expansion!r}, expected a positive number')
-        D, P = self.hidden_size, self.puzzle_emb_len
-        if D % (2*self.heads):
-            raise ValueError(f'heads is {self.heads} and hidden_size {D}, expected hidden_size to be a multiple of 2*heads = {2*self.heads}')
+        D, P, width = self.hidden_size, self.puzzle_emb_len, self.heads*(1 + (self.positions == 'rope'))
+        if self.mixer == 'attention' and D % width:
+            raise ValueError(f'heads is {self.heads} and hidden_size {D}, expected hidden_size to be a multiple of {width}: RoPE turns pairs of numbers in every head')
         if self.features != 'y,z' and self.gradient != 'full':
             raise ValueError(f'gradient is {self.gradient!r} and features {self.features!r}, expected full: the 1-step gradient is that of y and z')
         if (self.features == 'y') != (self.n == 0):
             raise ValueError(f'n is {self.n} and features {self.features!r}, expected n=0 for y, which has nothing to think with, and for it alone')
+        if self.features == 'y' and (self.T, self.answer_layers) != (1, 0):
+            raise ValueError(f'T is {self.T} and answer_layers {self.answer_layers}, expected 1 and 0: direct prediction is one pass of one network')
         if not bool(P) <= self.puzzle_emb_ndim <= P*D:
             raise ValueError(f'puzzle_emb_ndim is {self.puzzle_emb_ndim} and puzzle_emb_len {P}, expected both 0, or an embedding that fits into {P}*{D} numbers')
 
@@ -96,8 +98,8 @@ class Question(nn.Module):
         def table(rows: int) -> nn.Parameter: return nn.Parameter(trunc_normal_(torch.empty(rows, c.hidden_size), c.hidden_size**-.5))
         self.config, self.tokens = c, table(c.vocab_size)
         # with a sparse gradient: of what may be a million rows, a batch touches a few hundred
-        self.puzzles = nn.Embedding(c.num_puzzle_identifiers, c.puzzle_emb_ndim, sparse=True) if c.puzzle_emb_ndim else None
-        if self.puzzles: nn.init.zeros_(self.puzzles.weight)
+        zeros = torch.zeros(c.num_puzzle_identifiers, c.puzzle_emb_ndim)
+        self.puzzles = nn.Embedding.from_pretrained(zeros, freeze=False, sparse=True) if c.puzzle_emb_ndim else None
         self.positions = table(c.length) if c.positions == 'learned' else None
 
     def forward(self,
@@ -112,7 +114,7 @@ class Question(nn.Module):
             if puzzles is None: raise ValueError('this model has puzzle embeddings, expected the identifiers of the puzzles')
             vector = F.pad(self.puzzles(puzzles).to(dtype), (0, c.puzzle_emb_len*c.hidden_size - c.puzzle_emb_ndim))
             x = torch.cat([vector.view(len(x), c.puzzle_emb_len, -1), x], 1)
-        if self.positions is not None: x = .5**.5*(x + self.positions.to(dtype))
+        if self.positions is not None: x = .707106781*(x + self.positions.to(dtype))
         return x*c.hidden_size**.5
 
 # %% ../nbs/15_model.ipynb #1d2a30fb
@@ -129,17 +131,22 @@ class Pretrained(PyTorchModelHubMixin):
     config: TRMConfig
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
+    def from_pretrained(cls,
+        pretrained_model_name_or_path: str | Path,  # a folder, or owner/name on the hub
+        **kwargs: Any,                              # of the hub: revision, cache_dir, local_files_only, ...
+    ) -> Any:                                       # the model, on the CPU
         "Load a model from a folder that `save_pretrained` wrote, or from the hub; raises ValueError for a folder that holds none, or a damaged one."
-        folder = Path(pretrained_model_name_or_path)
+        folder, files = Path(pretrained_model_name_or_path), ['config.json', 'model.safetensors']
         if not folder.is_dir():
-            if folder.is_absolute() or len(folder.parts) != 2: raise ValueError(f'{folder} is no folder, and no name of a model on the hub such as owner/name')
-            return super().from_pretrained(str(folder), **kwargs)
-        if missing := [f for f in ('config.json', 'model.safetensors') if not (folder/f).is_file()]:
+            if len(folder.parts) != 2 or folder.parent.is_dir(): raise ValueError(f'{folder} is no folder, and no name of a model on the hub such as owner/name')
+            folder, kwargs = Path(snapshot_download(str(pretrained_model_name_or_path), allow_patterns=files, **kwargs)), {}
+        if missing := [f for f in files if not (folder/f).is_file()]:
             raise ValueError(f'{folder} holds no {" and no ".join(missing)}, expected the files that save_pretrained writes')
         try:
-            if unknown := json.loads((folder/'config.json').read_text()).keys() - {f.name for f in fields(TRMConfig)}:
-                raise ValueError(f'config.json has {", ".join(sorted(unknown))}, which TRMConfig does not know')
+            if wrong := json.loads((folder/'config.json').read_text()).keys() ^ {f.name for f in fields(TRMConfig)}:
+                raise ValueError(f'config.json and TRMConfig do not have the same fields, only one of them has {", ".join(sorted(wrong))}')
+            with safe_open(folder/'model.safetensors', 'pt') as f: types = {name: f.get_slice(name).get_dtype() for name in f.keys()}
+            if wrong := {name for name, t in types.items() if t not in ('F64', 'F32', 'F16', 'BF16')}: raise ValueError(f'{", ".join(sorted(wrong))}: weights that are no floating point numbers')
             return super().from_pretrained(folder, **kwargs)
         except (SafetensorError, RuntimeError, TypeError, ValueError, AttributeError) as e:
             raise ValueError(f'{folder} holds no model of this package, or a damaged one: {e}') from e
@@ -204,7 +211,7 @@ def flops(
     heads = 2*c.seq_len*D*c.vocab_size + 2*D*2
     forward = c.T*(c.n*think + answer) + heads
     last = (c.n if c.gradient == 'full' else 1)*think + answer + heads
-    looks_ahead = HALTING[c.halting].worth is not None
+    looks_ahead = HALTING[c.halting].target(c.n_sup) is not None
     return dict(forward=forward, training=(1 + looks_ahead)*forward + 2*last, solving=c.n_sup*forward)
 
 @dataclass(frozen=True)
@@ -224,8 +231,8 @@ def one_step(
     "A supervision step on puzzles of one token, to be counted or timed."
     c, start = model.config, model.initial(batch_size)
     tokens = torch.ones(batch_size, c.seq_len, dtype=torch.long, device=model.device)
-    worth = HALTING[c.halting].worth
-    return supervision_step(model, empty_carry(start, c.seq_len), start, (tokens, tokens, tokens[:, 0]*0), worth=worth and partial(worth, n_sup=c.n_sup))[1].loss
+    batch, worth = (tokens, tokens, tokens[:, 0]*0), HALTING[c.halting].target(c.n_sup)
+    return supervision_step(model, empty_carry(start, c.seq_len), start, batch, worth=worth)[1].loss
 
 def cost(
     config: TRMConfig,  # a model, of any size: nothing is computed

@@ -107,10 +107,11 @@ def rotate(
     x: Tensor,     # (..., L, d) queries or keys
     table: Tensor, # (2, L, d), from `rope_table`
 ) -> Tensor:       # (..., L, d)
-    "Turn each position's vector by its own angles."
+    "Turn each position's vector by its own angles, computed in at least float32."
+    dtype, x = x.dtype, x.to(torch.promote_types(x.dtype, torch.float32))
     cos, sin = table.to(x.dtype)
     a, b = x.chunk(2, -1)
-    return x*cos + torch.cat([-b, a], -1)*sin
+    return (x*cos + torch.cat([-b, a], -1)*sin).to(dtype)
 
 class RoPE(nn.Module):
     "Rotary position embedding of queries and keys (Su et al. 2021)."

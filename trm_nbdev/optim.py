@@ -77,7 +77,7 @@ def lr_factor(
     warmup: int = 2000,     # length of the linear warm-up, 0 for none
     steps: int = 0,         # of the whole training, where the end of the cosine is
     min_ratio: float = 1.,  # factor at the end; 1: constant after the warm-up
-) -> float:                 # factor of the learning rate, in (0, 1]
+) -> float:                 # factor of the learning rate, in [0, 1]
     "Linear warm-up, then constant, or half a cosine down to `min_ratio`."
     if step + 1 < warmup: return (step + 1)/warmup
     done = min(1., (step + 1 - warmup)/max(1, steps - warmup))

@@ -33,13 +33,13 @@ State = tuple[Tensor, ...]  # what the recursion carries on, each (B, L, D), the
 def deep_recursion(
     net: Net,                   # the tiny network; f_L where there are two
     x: Tensor,                  # (B, L, D) embedded question
-    state: State,               # (y, z), embedded current answer and latent reasoning
+    state: State,               # as `recursion` takes it: (y, z), embedded current answer and latent reasoning
     n: int = 6,                 # latent updates per latent recursion
     T: int = 3,                 # latent recursions, the last one with gradient
     answer: Net | None = None,  # f_H, a second network for the answer; None: `net` does both
-    recursion: Callable[..., State] = latent_recursion,  # the T-1 first ones
+    recursion: Callable[..., State] = latent_recursion,  # the first T-1
     last: Callable[..., State] | None = None,            # the last one; None: like the others
-) -> State:                     # (y, z), with gradient to x and the networks
+) -> State:                     # the next state, with gradient to x and the networks
     "`T-1` latent recursions without gradient, then one with (Figure 3 of the paper)."
     with torch.no_grad():
         for _ in range(T - 1): state = recursion(net, x, *state, n=n, answer=answer)

@@ -195,6 +195,7 @@ def trained_residuals(
     c = replace(t.model.config, dtype='float32')
     if c.features != 'y,z': return []
     model = TRM(c).to(t.model.device)
+    model.embed.puzzles = t.average.embed.puzzles  # which may be large
     model.load_state_dict(t.average.state_dict())
     x = model.embed(*(torch.from_numpy(a[:many]).to(model.device).long() for a in (test.inputs, test.identifiers)))
     (y, z), moved = model.initial(len(x)), []

@@ -61,7 +61,7 @@ class Carry:
     state: State       # current answers and latent reasoning, each (B, L, D), detached
     inputs: Tensor     # (B, L) tokens of the questions
     labels: Tensor     # (B, L) tokens of the answers, IGNORE where not graded
-    puzzles: Tensor    # (B,) identifiers, for models with puzzle embeddings
+    puzzles: Tensor    # (B,) identifiers, for models with puzzle embeddings (see the chapter on the model)
     steps: Tensor      # (B,) supervision steps taken on the puzzle
     halted: Tensor     # (B,) bool: finished, to be refilled
 
@@ -77,7 +77,7 @@ Batch = tuple[Tensor, Tensor, Tensor]  # questions and answers, both (B, L) toke
 
 def empty_carry(
     state: State,    # initial answers and latent reasoning, each (B, L, D)
-    length: int,     # tokens of a puzzle; L is that, and the model's prefix positions
+    length: int,     # tokens of a puzzle; L may be larger, see `TRMConfig.length`
 ) -> Carry:          # all slots to be refilled
     "A carry in which every slot is finished, so that the first batch fills them all."
     none = torch.zeros(len(state[0]), dtype=torch.long, device=state[0].device)

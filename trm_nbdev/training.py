@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -29,14 +28,14 @@ from .act import HALTING, act
 from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
-from .puzzles import PuzzleSet, Splits, Stream
-from .solving import score, think
+from .puzzles import PuzzleSet, Rows, Splits, Stream
+from .solving import check_identifiers, score, think
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
 
 # %% ../nbs/21_training.ipynb #9efae3c4
 @dataclass(frozen=True)
 class TrainConfig:
-    "How a model is trained; the defaults are the paper's for Sudoku-Extreme, but for `ema_warmup` and `halt_weight`. Raises ValueError if a number makes no sense."
+    "How a model is trained; the defaults are the paper's for Sudoku-Extreme, but for `ema_warmup`, `halt_weight` and puzzle embeddings. Raises ValueError if a number makes no sense."
     steps: int = 78_125         # optimiser steps: 60,000 epochs of 1,000 puzzles at batch 768
     batch_size: int = 768       # slots
     optimizer: str = 'adamw'    # a name in `OPTIMIZERS`; the released code has 'adam-atan2'
@@ -96,23 +95,21 @@ def begin(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TRM(config).to(device)
-    weights = [p for name, p in model.named_parameters() if not name.startswith('embed.puzzles')]
-    optimizers = {OPTIMIZERS[how.optimizer](weights, how.lr, how.betas, how.weight_decay): how.lr}
+    puzzles, model.embed.puzzles = model.embed.puzzles, None  # not averaged, nor copied: it may have a million rows
+    optimizers = {OPTIMIZERS[how.optimizer](model.parameters(), how.lr, how.betas, how.weight_decay): how.lr}
     t = Training(model, ema(model, how.ema_decay, how.ema_warmup), optimizers, empty_carry(model.initial(how.batch_size), config.seq_len),
                  torch.Generator(device).manual_seed(seed))
-    if puzzles := model.embed.puzzles:
-        t.average.embed.puzzles = puzzles  # one table for both: puzzle embeddings are not averaged
-        optimizers[SignSGD(puzzles.parameters(), how.puzzle_emb_lr, how.puzzle_emb_weight_decay)] = how.puzzle_emb_lr
+    model.embed.puzzles = t.average.embed.puzzles = puzzles   # one table for both models
+    if puzzles: optimizers[SignSGD(puzzles.parameters(), how.puzzle_emb_lr, how.puzzle_emb_weight_decay)] = how.puzzle_emb_lr
     return t
 
 def to_tensors(
-    inputs: np.ndarray,        # (B, L) uint8
-    labels: np.ndarray,        # (B, L) uint8, 0 where there is no answer
-    puzzles: np.ndarray,       # (B,) identifiers
-    device: torch.device,      # where to
-) -> Batch:                    # all int64, labels IGNORE where there is no answer
-    "A batch of the stream, ready for a supervision step."
-    x, t, who = (torch.from_numpy(a).to(device).long() for a in (inputs, labels, puzzles))
+    rows: Rows,      # a batch of the stream
+    model: TRM,      # whose batch it will be
+) -> Batch:          # all int64 on the model's device, labels IGNORE where there is no answer
+    "A batch of the stream, ready for a supervision step; `ValueError` for puzzles that the model has no embedding for."
+    check_identifiers(rows[2], model.config)
+    x, t, who = (torch.from_numpy(a).to(model.device).long() for a in rows)
     return x, t.masked_fill(t == 0, IGNORE), who
 
 # %% ../nbs/21_training.ipynb #0990a6ef
@@ -124,8 +121,7 @@ def train_step(
     "One supervision step, one optimiser step, one step of the average."
     rule, n_sup = HALTING[t.model.config.halting], t.model.config.n_sup
     halt = partial(act, n_sup=n_sup, exploration=how.exploration, generator=t.generator, stop=rule.stop)
-    worth = rule.worth and partial(rule.worth, n_sup=n_sup)
-    t.carry, result = supervision_step(t.model, t.carry, t.model.initial(how.batch_size), batch, halt, how.halt_weight, worth)
+    t.carry, result = supervision_step(t.model, t.carry, t.model.initial(how.batch_size), batch, halt, how.halt_weight, rule.target(n_sup))
     t.model.zero_grad()
     result.loss.backward()
     for optimizer, lr in t.optimizers.items():
@@ -214,7 +210,7 @@ def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Ca
     started, looks = time.perf_counter(), {how.steps*(k + 1)//how.evaluations for k in range(how.evaluations)}
     with tqdm(total=how.steps, desc='training', unit='step', mininterval=1) as bar:
         while t.step < how.steps:
-            r = train_step(t, how, to_tensors(*stream.batch(t.step), t.model.device))
+            r = train_step(t, how, to_tensors(stream.batch(t.step), t.model))
             bar.update()
             if t.step in looks or t.step % 20 == 0 or t.step == how.steps:
                 now = dict(step=t.step, of=how.steps, loss=r.loss.item(), solved=r.solved.float().mean().item(),
