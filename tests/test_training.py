@@ -7,7 +7,8 @@ import torch
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.puzzles import Stream
-from trm_nbdev.runs import PROFILES, SudokuData, read_record, run_spec
+from trm_nbdev.runs import PROFILES, SudokuData, model_path, read_record, run_spec, train_and_test
+from trm_nbdev.solving import solved_puzzles, think
 from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, to_tensors, train, train_step
 
 PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
@@ -48,5 +49,25 @@ def test_the_recorded_run_of_twice_the_quick_budget_solves_over_95_percent(root)
 
 
 def test_every_variant_fits_every_profile():
-    for profile in PROFILES:
-        for changes in VARIANTS.values(): assert run_spec(profile, changes).id
+    assert len({run_spec(profile, changes).id for profile in PROFILES for changes in VARIANTS.values()}) == len(PROFILES)*len(VARIANTS)
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_every_variant_is_trained_saved_and_tested(name, tmp_path):
+    spec = run_spec('smoke', VARIANTS[name])
+    record = train_and_test(spec, keep=tmp_path/'model')
+    assert record['results']['ema']['puzzles'] == 8 and len(record['results']['ema']['exact_by_step']) == spec.model.n_sup
+    assert record['parameters'] == n_parameters(TRM.from_pretrained(tmp_path/'model')) and record['depth'] == spec.model.depth
+
+
+def test_the_committed_model_solves_alike_in_bfloat16_and_float32(root):
+    "A part of what the notebook on precision counts; it is TRM after the quick profile's training."
+    spec, where = run_spec('quick', {}), root/'results'/'quick'
+    record, model, test = read_record(spec, where), TRM.from_pretrained(model_path(spec, where)), spec.data.load().test.subset(slice(0, 200))
+    solved = {}
+    for dtype in ('bfloat16', 'float32'):
+        other = TRM(replace(model.config, dtype=dtype))
+        other.load_state_dict(model.state_dict())
+        solved[dtype] = solved_puzzles(think(other, test.inputs, steps=8).tokens[-1], test.labels)
+    assert abs(solved['bfloat16'].mean() - solved['float32'].mean()) <= .01, solved
+    assert solved['bfloat16'].mean() == pytest.approx(record['results']['ema']['exact_by_step'][7], abs=.1)
