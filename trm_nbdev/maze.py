@@ -84,7 +84,7 @@ def draw(
     ax.imshow(colours.reshape(side, side, 3), interpolation="nearest", extent=(0, side, side, 0))
     for i in np.flatnonzero((base == START) | (base == GOAL)):
         ax.text(i % side + .5, i // side + .55, _SYMBOLS[base[i] - 1], ha="center", va="center", fontweight="bold",
-                fontsize=max(4, .62 * 72 / ax.figure.dpi * min(ax.bbox.width, ax.bbox.height) / side))
+                fontsize=max(5, .62 * 72 / ax.figure.dpi * min(ax.bbox.width, ax.bbox.height) / side))
     ax.set(xticks=[], yticks=[])
     return ax
 
@@ -363,7 +363,8 @@ def read_maze_csv(
     rule: bool = False,                   # whether answers must be the paths that `solve` finds
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # questions and answers (N, side*side) uint8 tokens, ratings (N,)
     "Mazes of a Maze-Hard file; `ValueError` with file, row (from 1) and value for the first one that is wrong."
-    wanted, found = None if rows is None else set(rows), []
+    wanted = None if rows is None else set(rows)
+    found: list[tuple[np.ndarray, np.ndarray, int]] = []
     for i, (where, fields) in enumerate(_records(Path(path))):
         if wanted is not None and len(found) == len(wanted): break
         if wanted is None or i in wanted: found.append(_read_row(fields, side, where, rule))
