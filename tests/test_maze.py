@@ -34,7 +34,7 @@ from trm_nbdev.maze import (
 from trm_nbdev.puzzles import Stream
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "maze-30x30-hard-1k"
-needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="no Maze-Hard files in ../shared/data/maze-30x30-hard-1k")
+needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="no Maze-Hard files beside the checkout")
 
 HEADER = "source,question,answer,rating"
 MOVES = ((1, 0), (0, -1), (0, 1), (-1, 0))  # down, left, right, up
@@ -287,9 +287,9 @@ def test_shortest_paths_are_told_from_all_other_predictions():
     assert right > 100 and wrong > 1000
 
 
-def test_both_senses_of_right_for_many_mazes_and_steps(small):
+def test_both_senses_of_right_for_many_mazes_and_steps():
     puzzles = maze_splits(8, 12, 20, 0, 30, seed=9).train
-    mirrored = np.array([parse_maze(format_maze(a, 8), 8).reshape(8, 8)[::-1].ravel() for a in puzzles.labels])
+    mirrored = puzzles.labels.reshape(-1, 8, 8)[:, ::-1].reshape(-1, 64)
     exact, shortest = judge(np.stack([puzzles.inputs, puzzles.labels, mirrored]), puzzles)
     assert exact.shape == shortest.shape == (3, 20)
     assert not exact[[0, 2]].any() and not shortest[[0, 2]].any() and exact[1].all() and shortest[1].all()
@@ -363,7 +363,7 @@ def test_no_maze_is_a_copy_of_one_of_another_split():
 
 def test_the_splits_of_a_seed_never_change():
     digests = [part.digest[:12] for part in vars(maze_splits(8, 12, n_train=50, n_valid=20, n_test=30)).values()]
-    assert digests == ["", "", ""]  # a change here makes every recorded run on generated mazes incomparable
+    assert digests == ["8f3985c6c687", "fe57dc25d5f2", "7b73d0552931"]  # a change here makes every recorded run on generated mazes incomparable
 
 
 # ---- pictures
@@ -399,8 +399,8 @@ def test_every_real_answer_follows_the_rule(real):
 
 @needs_real_data
 def test_generated_mazes_are_like_the_real_ones(real):
-    "Kolmogorov-Smirnov tests of 400 generated mazes against all real ones find no difference at the 1 % level, and means differ by less than 4 standard errors."
-    ours, _ = generate(400, seed=1)
+    "Kolmogorov-Smirnov tests of 250 generated mazes against all real ones find no difference at the 1 % level, and means differ by less than 4 standard errors."
+    ours, _ = generate(250, seed=1)
     def edge(mazes, token):
         rows, cols = np.divmod((mazes == token).argmax(1), 30)
         return np.minimum.reduce([rows, cols, 29 - rows, 29 - cols])
