@@ -219,7 +219,7 @@ def draw_steps(
         raise ValueError(f"expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}")
     cols = min(8, len(predictions) + 1)
     rows = -(-(len(predictions) + 1) // cols)
-    panel = max(1.35, .15 * max(_occupied(answer, answer).shape))  # inches
+    panel = min(2.5, max(1.35, .15 * max(_occupied(answer, answer).shape)))  # inches
     fig, axes = plt.subplots(rows, cols, figsize=(panel * cols, (panel + .2) * rows), squeeze=False, layout="constrained")
     for ax in axes.flat: ax.axis("off")
     for ax, tokens, title in zip(axes.flat, [question, *predictions], ["question", *titles], strict=False):
