@@ -107,10 +107,10 @@ def test_cropping_finds_the_largest_rectangle(cells):
     assert found.shape == best.shape and np.array_equal(found + 2, best)
 
 
-@given(st.text(max_size=8).filter(lambda name: "|||" not in name), st.integers(0, 7), COLOURS)
+@given(st.text(max_size=8).filter(lambda name: "|" not in name), st.integers(0, 7), COLOURS)
 def test_names_of_versions_round_trip(task, t, colours):
     version = Version(task, t, tuple(colours.tolist()))
-    if not task.endswith("|"): assert parse_version(version.name) == version
+    assert parse_version(version.name) == version
 
 
 @given(st.text(alphabet="a|t0123456789-", max_size=24))
@@ -237,7 +237,6 @@ def test_wrong_solutions_are_refused(tmp_path, path, new, message):
     ("1" * 5000, "expected JSON, got ValueError"),  # Python reads no longer number
     (json.dumps(GOOD).replace('"0b"', '"0a"'), "'0a' stands 2 times in one object"),
     (json.dumps(GOOD).replace('"output": [[3]]', '"input": [[3]]'), "'input' stands 2 times in one object"),
-    (json.dumps({"a|||t1|||0123456789": GOOD["0a"]}), r"expected solutions|expected a name without"),
 ])
 def test_broken_json_is_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message): read_tasks(*written(tmp_path, text, json.dumps(ANSWERS)))
@@ -297,6 +296,7 @@ def test_broken_text_raises_nothing_but_value_error(tmp_path_factory, at, cut, n
     (lambda: split_tasks("more", [a_task()], [a_task("b")], [a_task("b")]), "such as b"),
     (lambda: to_tokens(np.zeros((3, 3), np.uint8), 4, (2, 0)), "expected a grid that fits 4x4, got 3x3 at 2, 0"),
     (lambda: to_tokens(np.zeros((3, 3), np.uint8), 4, (-1, 0)), "at -1, 0"),
+    (lambda: draw(np.full((2, 2), 10)), "expected colours 0..9, got 10..10"),
     (lambda: draw_steps(np.zeros(9), np.zeros((0, 9)), np.zeros(9)), "at least one prediction"),
 ])
 def test_a_wrong_argument_is_refused(call, message):
@@ -439,14 +439,16 @@ from trm_nbdev.arc import arc_splits
 from trm_nbdev.puzzles import Stream
 splits = arc_splits(1, n_valid=0, n_votes=1, concept=len(sys.argv) > 1, folder=sys.argv[1] if len(sys.argv) > 1 else None)
 Stream(splits.train, 768).batch(0)
-print(len(splits.versions.tasks), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))
+print(len(splits.versions.tasks), splits.num_puzzle_identifiers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))
 """
 
 def test_a_thousand_versions_fit_in_memory(root):
     "The whole process, libraries and all, with ConceptARC where it is there."
     out = subprocess.run([sys.executable, "-c", MEASURE, *([str(REAL)] if REAL.is_dir() else [])], check=True, capture_output=True, text=True,
                          env=os.environ | {"PYTHONPATH": str(root)}).stdout.split()
-    assert int(out[0]) == (960 if REAL.is_dir() else 800) and int(out[1]) < 1e9
+    assert int(out[0]) == (960 if REAL.is_dir() else 800) and int(out[2]) < 1e9
+    # users of the released code report an embedding for each of 876,406; how many tasks run out of versions is a matter of chance
+    if REAL.is_dir(): assert abs(int(out[1]) - 876_406) < 50
 
 
 def test_drawing_is_fast_and_can_be_sent_to_other_processes(full):
@@ -589,9 +591,9 @@ def test_a_damaged_recording_raises_nothing_but_value_error(tmp_path_factory, at
 def test_pictures_are_drawn():
     task = a_task(n_tests=2)
     x, y = (to_tokens(g, 6) for g in task.tests[0])
-    figures = [draw(task.demos[0][0]).figure, draw_task(task), draw_task(task, answers=False), draw_gallery(task.demos[0], [Version("a"), Version("a", 1)]),
+    figures = [draw(task.demos[0][0]).figure, draw(np.zeros((0, 0), np.uint8)).figure, draw_task(task), draw_task(task, answers=False), draw_gallery(task.demos[0], [Version("a"), Version("a", 1)]),
                draw_steps(x, np.array([y] * 9), y), draw_steps(x, np.zeros((1, 36)), y, titles=["nothing"])]
     for figure in figures:
         figure.canvas.draw()
         matplotlib.pyplot.close(figure)
-    assert [len(figure.axes) for figure in figures[1:4]] == [8, 8, 4]
+    assert [len(figure.axes) for figure in figures[2:5]] == [8, 8, 4]

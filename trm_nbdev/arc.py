@@ -76,7 +76,7 @@ def _read_pairs(value: Any, where: str, outputs: list | None = None) -> tuple[Pa
 def _read_task(name: str, value: Any, where: str, solutions: Any = None) -> Task:
     "One task in Kaggle's format; `solutions` are the outputs of its tests, which otherwise stand in the task."
     where = f"{where}, task {name}"
-    if "|||" in name: raise ValueError(f"{where}: expected a name without '|||', which separates it from its versions")
+    if "|" in name: raise ValueError(f"{where}: expected a name without '|', which separates it from its versions")
     if not isinstance(value, dict) or not {"train", "test"} <= value.keys():
         raise ValueError(f"{where}: expected an object with train and test, got {brief(value)}")
     if solutions is not None and not isinstance(solutions, list): raise ValueError(f"{where}: expected a list of solutions, got {brief(solutions)}")
@@ -147,9 +147,14 @@ def draw(
     grid: np.ndarray,        # (rows, columns) colours 0..9
     ax: Axes | None = None,  # where to draw; without it a new figure
 ) -> Axes:
-    "Draw a grid in ARC's ten colours."
+    "Draw a grid in ARC's ten colours, and one without cells as a word; `ValueError` for other colours."
     if ax is None: ax = plt.subplots(figsize=(2, 2))[1]
-    return _draw_cells(np.asarray(grid) + 2, ax)
+    cells = np.asarray(grid).astype(int)
+    if cells.size and not 0 <= cells.min() <= cells.max() <= 9: raise ValueError(f"expected colours 0..9, got {cells.min()}..{cells.max()}")
+    if cells.size: return _draw_cells(cells + 2, ax)
+    ax.text(.5, .5, "nothing", ha="center", va="center", color="0.5")
+    ax.axis("off")
+    return ax
 
 def draw_task(
     task: Task,            # what to draw
