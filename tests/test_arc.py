@@ -29,11 +29,11 @@ from trm_nbdev.arc import (
     draw_gallery,
     draw_steps,
     draw_task,
-    draw_versions,
     equivalent,
     fits,
     parse_version,
     pass_at,
+    random_versions,
     read_arc,
     read_tasks,
     replay_votes,
@@ -143,7 +143,7 @@ def test_versions_are_those_of_brute_force(seed, shape, n_colours, lone_input):
     rng = np.random.default_rng(seed)
     pairs = [tuple(rng.integers(n_colours, size=shape, dtype=np.uint8) for _ in range(2)) for _ in range(2)]
     if lone_input: pairs.append(pairs[0][:1])
-    ts, colours = draw_versions(np.random.default_rng(seed), pairs, 60)
+    ts, colours = random_versions(np.random.default_rng(seed), pairs, 60)
     assert list(zip(ts.tolist(), map(tuple, colours), strict=True)) == drawn_by_hand(np.random.default_rng(seed), pairs, 60)
 
 

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SIDE', 'Pair', 'PARTS', 'COLOURS', 'PADDING', 'END', 'VOCAB_SIZE', 'Seen', 'Ballot', 'Task', 'read_tasks', 'read_arc',
            'draw', 'draw_task', 'to_tokens', 'to_grid', 'fits', 'draw_steps', 'change', 'undo', 'Version',
-           'parse_version', 'draw_versions', 'draw_gallery', 'Versions', 'make_versions', 'augment', 'equivalent',
+           'parse_version', 'random_versions', 'draw_gallery', 'Versions', 'make_versions', 'augment', 'equivalent',
            'without_relatives', 'voting_set', 'ArcSplits', 'split_tasks', 'arc_splits', 'cast_votes', 'Candidate',
-           'count_votes', 'pass_at', 'submission', 'replay_votes']
+           'count_votes', 'pass_at', 'submission', 'write_submission', 'replay_votes']
 
 # %% ../nbs/04_arc.ipynb #45b5637a
 import json
@@ -323,7 +323,7 @@ def _twins(seen: Seen, ts: np.ndarray, colours: np.ndarray, sums: tuple[np.ndarr
         keys[mine] = _NAMES[colours[mine]] @ inner[t].T + shapes[t]
     return [key.tobytes() for key in np.sort(keys, axis=1)]
 
-def draw_versions(
+def random_versions(
     rng: np.random.Generator,  # where the randomness comes from
     seen: Seen,                # the pairs of the task that training sees, and the inputs of its tests
     n: int,                    # how many new versions, at most
@@ -387,7 +387,7 @@ def make_versions(
     seed: int = 0,              # another seed, other versions
 ) -> Versions:
     "Draw the versions of every task."
-    drawn = [draw_versions(np.random.default_rng([seed, *name.encode(errors="surrogatepass")]), grids, n_augmentations) for name, grids in seen.items()]
+    drawn = [random_versions(np.random.default_rng([seed, *name.encode(errors="surrogatepass")]), grids, n_augmentations) for name, grids in seen.items()]
     first = 1 + np.cumsum([0, *(len(ts) for ts, _ in drawn)])
     blank = np.zeros(1, np.uint8), np.arange(10, dtype=np.uint8)[None]
     ts, colours = (np.concatenate(part) for part in zip(blank, *drawn, strict=True))
@@ -619,6 +619,13 @@ def submission(
         grids = [c.grid.tolist() for c in found[:2]] or [[[0]]]
         return {"attempt_1": grids[0], "attempt_2": grids[-1]}
     return {task: [attempts(found) for found in tests] for task, tests in ranking.items()}
+
+def write_submission(
+    path: str | Path,                           # the file to write, such as submission.json
+    ranking: dict[str, list[list[Candidate]]],  # from `count_votes`
+) -> None:
+    "Write what Kaggle's contest takes."
+    Path(path).write_text(json.dumps(submission(ranking)), encoding="utf-8")
 
 # %% ../nbs/04_arc.ipynb #297826da
 def _read_votes(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], tuple[Task, ...]]:
