@@ -6,6 +6,7 @@ Six recordings of the reference implementation lie beside the checkout; those in
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,18 @@ def test_own_recordings_are_what_the_formulas_say(path):
     losses = -(s/s.sum(-1, keepdim=True)).log().gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     graded = labels != -100
     assert abs(sum(losses[i][graded[i]].mean() for i in range(len(labels))) - tensors['step0.lm_loss']) < 1e-8
+
+
+def test_the_votes_of_the_reference_are_replayed(tmp_path, capsys):
+    path = REFERENCE/'arc'/'arc_votes.npz'
+    if not path.is_file(): pytest.skip('the recorded votes of the reference lie beside the checkout, in shared/reference/arc, and are not there')
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out.count(' ok') == 4
+    shutil.copy(path, tmp_path/'arc_votes.npz')
+    assert main([str(tmp_path/'arc_votes.npz')]) == 2                         # without its .json file
+    rest = json.loads(path.with_suffix('.json').read_text())
+    task = next(iter(rest['submission']))
+    rest['submission'][task][0]['attempt_1'] = [[9]]
+    (tmp_path/'arc_votes.json').write_text(json.dumps(rest))
+    assert main([str(tmp_path/'arc_votes.npz')]) == 1
+    assert f'{task}, test 1, attempt_1' in capsys.readouterr().out

@@ -218,6 +218,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'trm_nbdev.reference.replay': ('reference.html#replay', 'trm_nbdev/reference.py'),
                                      'trm_nbdev.reference.replayed': ('reference.html#replayed', 'trm_nbdev/reference.py'),
                                      'trm_nbdev.reference.report': ('reference.html#report', 'trm_nbdev/reference.py'),
+                                     'trm_nbdev.reference.report_votes': ('reference.html#report_votes', 'trm_nbdev/reference.py'),
                                      'trm_nbdev.reference.settings_of': ('reference.html#settings_of', 'trm_nbdev/reference.py'),
                                      'trm_nbdev.reference.to_released': ('reference.html#to_released', 'trm_nbdev/reference.py'),
                                      'trm_nbdev.reference.tolerance': ('reference.html#tolerance', 'trm_nbdev/reference.py')},

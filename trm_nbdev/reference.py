@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECORDED', 'EXACT', 'TOLERANCE', 'OPTIONAL', 'released_name', 'initial_names', 'released', 'to_released',
            'read_weights', 'load_released', 'config_of', 'settings_of', 'part', 'replay', 'group_of', 'tolerance',
-           'apart', 'compare', 'read_recording', 'replayed', 'record', 'report', 'main']
+           'apart', 'compare', 'read_recording', 'replayed', 'record', 'report', 'report_votes', 'main']
 
 # %% ../nbs/17_reference.ipynb #7fbf1467
 import argparse
@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .arc import replay_votes
 from .model import TRM, TRMConfig
 from .recursion import FEATURES
 from .supervision import IGNORE, Carry, StepResult
@@ -302,7 +303,9 @@ def report(
     path: str | Path,  # a recording
 ) -> int:              # 0: it is what our models compute, 1: something differs, 2: it cannot be replayed
     "Replay a recording and print how far apart the two are."
-    try: c, groups = replayed(path)
+    try:
+        if Path(path).suffix == '.npz': return report_votes(path)
+        c, groups = replayed(path)
     except ValueError as e:
         print(f'trm-parity: {e}', file=sys.stderr)
         return 2
@@ -314,11 +317,22 @@ def report(
         if g['difference'] > g['tolerance']: print(f"    the worst is {g['worst']}")
     return int(not all(g['ok'] for g in groups.values()))
 
+def report_votes(
+    path: str | Path,  # a recording of ARC's votes: an .npz file, with the .json file of the same name beside it
+) -> int:              # 0: it is what our voting gives, 1: something differs
+    "Vote again and print what differs; raises ValueError for a file that is no such recording."
+    groups = replay_votes(path)
+    print(f'{Path(path).name}: votes of ARC')
+    for name, g in groups.items():
+        print(f"  {name:28} {g['compared']:4} entries  {g['difference']:8.0f}  of at most 0      {'ok' if g['ok'] else 'DIFFERS'}")
+        if not g['ok']: print(f"    the first is {g['worst']}")
+    return int(not all(g['ok'] for g in groups.values()))
+
 def main(
     argv: Sequence[str] | None = None,  # command line; None: that of the process
 ) -> int:                               # the worst of the files: 0: equal, 1: something differs, 2: cannot be replayed
     "The command `trm-parity`."
     parser = argparse.ArgumentParser(prog='trm-parity', description='Replay recordings of the reference implementation through these models, their training step and '
         'optimisers, in float64, and print the largest absolute difference of each group. Exits 1 if anything differs by more than its tolerance, 2 if a file cannot be replayed.')
-    parser.add_argument('files', nargs='+', metavar='FILE', type=Path, help='a recording: a safetensors file with init.*, eval.*, step0.* … and final.*, and the configuration in its metadata')
+    parser.add_argument('files', nargs='+', metavar='FILE', type=Path, help='a recording: a safetensors file with init.*, eval.*, step0.* … and final.*, and the configuration in its metadata; or an .npz file of ARC\'s votes, with the .json file of the same name beside it')
     return max(report(f) for f in parser.parse_args(argv).files)
