@@ -206,7 +206,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'trm_nbdev.sudoku._fingerprints': ('sudoku.html#_fingerprints', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._flip': ('sudoku.html#_flip', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._groups': ('sudoku.html#_groups', 'trm_nbdev/sudoku.py'),
-                                  'trm_nbdev.sudoku._line_hidden': ('sudoku.html#_line_hidden', 'trm_nbdev/sudoku.py'),
+                                  'trm_nbdev.sudoku._hidden': ('sudoku.html#_hidden', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._line_orders': ('sudoku.html#_line_orders', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._lines': ('sudoku.html#_lines', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._maker': ('sudoku.html#_maker', 'trm_nbdev/sudoku.py'),

@@ -141,7 +141,7 @@ class Movie(FuncAnimation):
     seconds: float  # how long each frame is shown
 
     def _repr_html_(self) -> str:
-        html = self.to_jshtml(fps=1 / self.seconds, default_mode="loop")
+        html = self.to_jshtml(default_mode="loop")
         # matplotlib names the player at random; a name made from the content keeps notebooks from changing with every run
         name = re.findall(r"_anim_img([0-9a-f]{32})", html)[0]
         return html.replace(name, hashlib.sha256(html.replace(name, "").encode()).hexdigest()[:32])
@@ -151,7 +151,7 @@ class Movie(FuncAnimation):
         path: str | Path,  # the file to write, replaced if it exists
     ) -> None:
         "Write a GIF that repeats for ever."
-        self.save(str(path), writer=PillowWriter(fps=1 / self.seconds))  # type: ignore[arg-type]  # the stubs ask for whole numbers
+        self.save(str(path), writer=PillowWriter(fps=1 / self.seconds))  # type: ignore[arg-type]  # matplotlib's types ask for a whole number
 
 def animate(
     frames: int,                              # how many
@@ -167,6 +167,6 @@ def animate(
         ax.clear()
         draw(ax, k)
         return []
-    movie = Movie(figure, show, frames=frames, interval=1000 * seconds, init_func=lambda: [])  # type: ignore[arg-type]  # the same
+    movie = Movie(figure, show, frames=frames, interval=1000 * seconds, init_func=lambda: [])
     movie.seconds = seconds
     return movie

@@ -335,39 +335,47 @@ def _lines(box: Box) -> tuple[np.ndarray, np.ndarray]:
 def _place(options, cell, bit, peers):
     "Enter a digit, take it from the cell's peers, and enter what is thereby left alone; whether every cell keeps an option."
     options[cell] = bit
-    for k in range(peers.shape[1]):
-        peer = peers[cell, k]
-        left = options[peer] & ~bit
-        if left == options[peer]: continue
-        if left == 0: return False
-        options[peer] = left
-        if left & (left - 1) == 0 and not _place(options, peer, left, peers): return False
+    entered, n = np.empty(len(options), np.int64), 1  # n cells whose peers are still to be looked at
+    entered[0] = cell
+    while n > 0:
+        n -= 1
+        cell = entered[n]
+        for k in range(peers.shape[1]):
+            peer = peers[cell, k]
+            left = options[peer] & ~options[cell]
+            if left == options[peer]: continue
+            if left == 0: return False
+            options[peer] = left
+            if left & (left - 1) == 0:
+                entered[n] = peer
+                n += 1
     return True
 
 @njit(cache=True)
-def _line_hidden(options, line):
-    "The digits that exactly one undecided cell of a line allows, as bits; -1 if some digit has no place."
+def _hidden(options, lines, i):
+    "The digits that exactly one undecided cell of line `i` allows, as bits; -1 if some digit has no place."
     once, twice, known = 0, 0, 0
-    for k in range(len(line)):
-        m = options[line[k]]
+    for k in range(lines.shape[1]):
+        m = options[lines[i, k]]
         twice |= once & m
         once |= m
         if m & (m - 1) == 0: known |= m
-    return once & ~twice & ~known if once == (1 << len(line)) - 1 else -1
+    return once & ~twice & ~known if once == (1 << lines.shape[1]) - 1 else -1
 
 @njit(cache=True)
 def _settle(options, lines, peers):
     "Enter hidden singles until there are none; whether nothing contradicts."
     i, quiet = 0, 0  # which line is next, and for how many lines nothing has happened
     while quiet < len(lines):
-        hidden = _line_hidden(options, lines[i])
+        hidden = _hidden(options, lines, i)
         if hidden < 0: return False
         quiet = 0 if hidden else quiet + 1
-        for k in range(lines.shape[1] if hidden else 0):
-            m = options[lines[i, k]] & hidden
-            # two digits whose only place is the same cell contradict each other
-            if m and (m & (m - 1) or not _place(options, lines[i, k], m, peers)): return False
-        i = (i + 1) % len(lines)
+        if hidden:
+            for k in range(lines.shape[1]):
+                m = options[lines[i, k]] & hidden
+                # two digits whose only place is the same cell contradict each other
+                if m and (m & (m - 1) or not _place(options, lines[i, k], m, peers)): return False
+        i = i + 1 if i + 1 < len(lines) else 0
     return True
 
 @njit(cache=True)
@@ -381,35 +389,42 @@ def _fewest_options(options):
     return best
 
 @njit(cache=True)
-def _explore(stack, depth, lines, peers, limit, count, found):
-    "Search below stack[depth]; adds to count = [solutions, guesses] and keeps the last solution, as bits, in `found`."
-    if not _settle(stack[depth], lines, peers): return
-    cell = _fewest_options(stack[depth])
-    if cell < 0:
-        found[:] = stack[depth]
-        count[0] += 1
-        return
-    count[1] += 1
-    left = stack[depth, cell]
-    while left and count[0] < limit:
-        bit = left & -left
-        left ^= bit
-        stack[depth + 1] = stack[depth]
-        if _place(stack[depth + 1], cell, bit, peers): _explore(stack, depth + 1, lines, peers, limit, count, found)
+def _explore(stack, lines, peers, limit):
+    "Depth-first search below the options in stack[0]: solutions up to `limit`, guesses, the last solution as bits."
+    found, depth, possible = np.zeros(stack.shape[1], np.int64), 0, True
+    cells, left = np.zeros(stack.shape[1], np.int64), np.zeros(stack.shape[1], np.int64)  # where we guessed, and what is still to be tried there
+    solutions, guesses = 0, 0
+    while True:
+        if possible and _settle(stack[depth], lines, peers):
+            cell = _fewest_options(stack[depth])
+            if cell < 0:
+                solutions += 1
+                found[:] = stack[depth]
+                if solutions == limit: break
+            else:
+                guesses += 1
+                cells[depth], left[depth] = cell, stack[depth, cell]
+                depth += 1
+        while depth > 0 and left[depth - 1] == 0: depth -= 1
+        if depth == 0: break
+        bit = left[depth - 1] & -left[depth - 1]
+        left[depth - 1] ^= bit
+        stack[depth] = stack[depth - 1]
+        possible = _place(stack[depth], cells[depth - 1], bit, peers)
+    return solutions, guesses, found
 
 @njit(cache=True)
 def _study(grid, skip, digit, lines, peers, limit):
     "Solutions up to `limit`, guesses, the last solution as bits; with `skip` >= 0 of the grid in which that cell is anything but `digit`."
-    count, found = np.zeros(2, np.int64), np.zeros(len(grid), np.int64)
-    stack = np.full((len(grid) + 1, len(grid)), (1 << lines.shape[1]) - 1)
+    stack = np.empty((len(grid) + 1, len(grid)), np.int64)
     options = stack[0]
+    options[:] = (1 << lines.shape[1]) - 1
     if skip >= 0: options[skip] ^= 1 << (digit - 1)
     for cell in range(len(grid)):
         if grid[cell] == 0 or cell == skip: continue
         bit = 1 << (np.int64(grid[cell]) - 1)
-        if not options[cell] & bit or not _place(options, cell, bit, peers): return count[0], count[1], found
-    _explore(stack, 0, lines, peers, limit, count, found)
-    return count[0], count[1], found
+        if not options[cell] & bit or not _place(options, cell, bit, peers): return 0, 0, np.zeros(len(grid), np.int64)
+    return _explore(stack, lines, peers, limit)
 
 def careful_difficulty(
     grid: np.ndarray,  # (side*side,) digits, 0 for a blank cell
@@ -419,23 +434,23 @@ def careful_difficulty(
     return int(_study(_as_grid(grid, box), -1, 0, *_lines(box), 2)[1])
 
 # %% ../nbs/02_sudoku.ipynb #513254a3
-_STEPS, _FEWEST_CLUES, _LEVELS = 4000, 24, (50, 300)  # of the search for hard 9x9 puzzles
+_STEPS, _FEWEST_CLUES, _LEVELS = 6000, 24, (80, 400)  # of the search for hard 9x9 puzzles
 
 @njit(cache=True)
 def _neighbour(rng, grid, answer, lines, peers, enough):
-    "Another clue in the place of a random one, and what follows from that. May be given up early where it does not make `enough` guesses."
+    "Another clue in the place of a random one, and what follows from that: the puzzle, its guesses (0: given up, too easy to reach `enough`)."
     new, clues = grid.copy(), rng.permutation(np.flatnonzero(grid))
     new[clues[0]] = 0
     while True:
-        count, _, other = _study(new, clues[0], answer[clues[0]], lines, peers, 1)
+        count, guesses, other = _study(new, clues[0], answer[clues[0]], lines, peers, 1)
         if count == 0: break
         cell = clues[0]
         while cell == clues[0] or other[cell] == 1 << (answer[cell] - 1): cell = rng.integers(0, len(grid))
         new[cell] = answer[cell]
-    if _study(new, -1, 0, lines, peers, 2)[1] < .3 * enough: return new
+    if guesses < .25 * enough: return new, 0  # so many guesses to refute all other solutions: an estimate that costs nothing
     for cell in clues[1:]:
         if _study(new, cell, answer[cell], lines, peers, 1)[0] == 0: new[cell] = 0
-    return new
+    return new, _study(new, -1, 0, lines, peers, 2)[1]
 
 @njit(cache=True)
 def _climb(rng, grid, answer, lines, peers, level, steps, fewest):
@@ -443,8 +458,8 @@ def _climb(rng, grid, answer, lines, peers, level, steps, fewest):
     guesses, clues = _study(grid, -1, 0, lines, peers, 2)[1], np.sum(grid > 0)
     for _ in range(steps):
         if guesses >= level: break
-        new = _neighbour(rng, grid, answer, lines, peers, guesses)
-        new_guesses, new_clues = _study(new, -1, 0, lines, peers, 2)[1], np.sum(new > 0)
+        new, new_guesses = _neighbour(rng, grid, answer, lines, peers, guesses)
+        new_clues = np.sum(new > 0)
         if new_guesses >= guesses and new_clues >= min(fewest, clues): grid, guesses, clues = new, new_guesses, new_clues
     return grid
 
