@@ -198,6 +198,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'trm_nbdev.sudoku._check_counts': ('sudoku.html#_check_counts', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._clash': ('sudoku.html#_clash', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._climb': ('sudoku.html#_climb', 'trm_nbdev/sudoku.py'),
+                                  'trm_nbdev.sudoku._dicts': ('sudoku.html#_dicts', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._dig': ('sudoku.html#_dig', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._draw_lines': ('sudoku.html#_draw_lines', 'trm_nbdev/sudoku.py'),
                                   'trm_nbdev.sudoku._enter_clues': ('sudoku.html#_enter_clues', 'trm_nbdev/sudoku.py'),

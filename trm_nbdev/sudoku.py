@@ -10,7 +10,7 @@ __all__ = ['Box', 'Clues', 'side_of', 'parse_grid', 'format_grid', 'to_tokens', 
 
 # %% ../nbs/02_sudoku.ipynb #0970b3ee
 import csv
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, permutations, product
 from pathlib import Path
@@ -678,7 +678,8 @@ _COLUMNS = ("source", "question", "answer", "rating")
 def _read_row(row: dict, box: Box, where: str) -> tuple[np.ndarray, np.ndarray, int]:
     "Question, answer and rating of one row; `ValueError` that begins with `where` if anything is wrong with it."
     if None in row or None in row.values(): raise ValueError(f"{where}expected {len(_COLUMNS)} fields")
-    if not row["rating"].isdecimal(): raise ValueError(f"{where}rating: expected a whole number, got {row['rating']!r}")
+    if not row["rating"].isdecimal() or len(row["rating"]) > 18:  # 18 digits fit into an int64
+        raise ValueError(f"{where}rating: expected a whole number of at most 18 digits, got {row['rating'][:40]!r}")
     question, answer = (_read_grid(row[column], box, f"{where}{column}: ") for column in ("question", "answer"))
     check_puzzle(question, answer, box, where)
     return question, answer, int(row["rating"])
@@ -687,6 +688,19 @@ def _read_grid(text: str, box: Box, where: str) -> np.ndarray:
     try: return parse_grid(text, box)
     except ValueError as e: raise ValueError(f"{where}{e}") from None
 
+def _dicts(path: Path) -> Iterator[dict]:
+    "The rows of a CSV file that has all columns; a byte that is no text becomes a character that no field allows."
+    read = 0
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as f:
+        try:
+            reader = csv.DictReader(f)
+            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+            if missing: raise ValueError(f"{path}: expected the columns {', '.join(_COLUMNS)}, missing: {', '.join(missing)}")
+            for row in reader:
+                yield row
+                read += 1
+        except csv.Error as e: raise ValueError(f"{path}, row {read + 1}: {e}") from None
+
 def read_sudoku_csv(
     path: str | Path,                      # a CSV file with the columns source, question, answer, rating
     box: Box = (3, 3),                     # rows and columns of one box
@@ -694,13 +708,9 @@ def read_sudoku_csv(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # questions and answers (N, side*side) uint8 digits, ratings (N,)
     "Puzzles of a Sudoku-Extreme file; `ValueError` with file, row (from 1) and value for the first one that is wrong."
     path, found, cells = Path(path), [], side_of(box) ** 2
-    with path.open(newline="", encoding="utf-8") as f:
-        reader = csv.DictReader(f)
-        missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-        if missing: raise ValueError(f"{path}: expected the columns {', '.join(_COLUMNS)}, missing: {', '.join(missing)}")
-        for i, row in enumerate(reader):
-            if rows is None or i in rows: found.append(_read_row(row, box, f"{path}, row {i + 1}: "))
-            if rows is not None and len(found) == len(rows): break
+    for i, row in enumerate(_dicts(path)):
+        if rows is None or i in rows: found.append(_read_row(row, box, f"{path}, row {i + 1}: "))
+        if rows is not None and len(found) == len(rows): break
     questions, answers, ratings = zip(*found, strict=True) if found else ((), (), ())
     return (np.array(questions, np.uint8).reshape(-1, cells), np.array(answers, np.uint8).reshape(-1, cells), np.array(ratings, np.int64))
 
@@ -715,7 +725,7 @@ def extreme_folder(
 
 def _shuffled_rows(path: Path, seed: int, least: str, n: int) -> list[int]:
     "All row numbers of a CSV file in random order; at least `n`, which is called `least`."
-    with path.open(newline="", encoding="utf-8") as f: available = sum(1 for row in csv.reader(f) if row) - 1
+    available = sum(1 for _ in _dicts(path))
     if available < n: raise ValueError(f"{path}: expected at least {least}={n} rows, got {available}")
     return np.random.default_rng(seed).permutation(available).tolist()
 
