@@ -251,7 +251,7 @@ def test_hard_puzzles_are_minimal_but_for_a_few(hard_puzzles):
 def test_hard_puzzles_are_not_related(hard_puzzles):
     questions, answers = hard_puzzles
     assert len({invariants(q, NINE) for q in questions}) == 60
-    assert not any(equivalent(a, b, NINE) for a, b in combinations(answers[:15], 2))  # not even by their answers
+    assert not any(equivalent(a, b, NINE) for a, b in combinations(answers[:6], 2))  # not even by their answers
 
 
 def test_a_seed_decides_about_hard_puzzles(hard_puzzles):
@@ -377,6 +377,7 @@ def test_no_puzzle_is_equivalent_to_one_of_another_split(box, clues):
     ({"clues": 12, "n_train": 40, "n_valid": 10, "n_test": 20, "seed": 1}, ["bcaf5ff1939d", "901613d7a18d", "f71f65b02963"]),
     ({"box": NINE, "n_train": 40, "n_valid": 10, "n_test": 20, "seed": 3}, ["79d18779f583", "b394d39f9ab9", "45611765478f"]),
     ({"box": NINE, "clues": 28, "n_train": 40, "n_valid": 10, "n_test": 20}, ["fd4cf0d06359", "49d918f5b92a", "c52a71b718cc"]),
+    ({"box": NINE, "clues": "hard", "n_train": 3, "n_valid": 1, "n_test": 2}, ["f6cd53bcf6b5", "95c9846f701b", "2024ad8a73ff"]),
 ])
 def test_the_splits_of_a_seed_never_change(options, expected):
     digests = [part.digest[:12] for part in vars(sudoku_splits(**options)).values()]
