@@ -1,15 +1,24 @@
 """What the chapters on puzzles and Sudoku cannot show: the real data, brute force, bad input case by case, speed."""
+import base64
+import csv
+import io
 import pickle
+import re
 from functools import partial
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
-from trm_nbdev.puzzles import Stream
+from trm_nbdev.puzzles import Stream, animate
 from trm_nbdev.sudoku import (
+    animate_steps,
     augment,
+    careful_difficulty,
     check_puzzle,
     difficulty,
     draw,
@@ -103,6 +112,11 @@ def test_a_wrong_puzzle_is_refused_with_its_place(question, answer, message):
     (lambda: generate(0), "expected n of at least 1"),
     (lambda: generate(1, seed=-1), "seed of at least 0, got 1 and -1"),
     (lambda: generate(289, (2, 2), clues=16), "found 288 different puzzles"),  # there are no more full grids
+    (lambda: generate(1, SMALL, clues="hard"), r"clues: expected a number, or 'hard' with box \(3, 3\), got 'hard' with box \(2, 3\)"),
+    (lambda: generate(1, NINE, clues="minimal"), "got 'minimal'"),
+    (lambda: animate(0, lambda ax, k: None), "frames of at least 1"),
+    (lambda: animate(1, lambda ax, k: None, seconds=-1), "seconds above 0, got 1 and -1"),
+    (lambda: animate_steps(QUESTION, np.zeros((2, 81), int), ANSWER, NINE, titles=["one"]), "got 1 for 2"),
     (lambda: sudoku_splits(n_train=0), "n_train: expected at least 1, got 0"),
     (lambda: sudoku_splits(n_valid=-1), "n_valid: expected at least 0, got -1"),
     (lambda: draw_steps(QUESTION, np.zeros((0, 81), int), ANSWER, NINE), "at least one prediction"),
@@ -118,7 +132,7 @@ HEADER, GOOD = "source,question,answer,rating", f"here,{format_grid(QUESTION, NI
     ("question,answer\n", "missing: source, rating"),
     (f"{HEADER}\n{GOOD}\nhere,{QUESTION[0]}\n", "row 2: expected 4 fields"),
     (f"{HEADER}\n{GOOD},more\n", "row 1: expected 4 fields"),
-    (f"{HEADER}\n{GOOD[:-2]}-1\n", "row 1: rating: expected a whole number, got '-1'"),
+    (f"{HEADER}\n{GOOD[:-2]}-1\n", "row 1: rating: expected a whole number of at most 18 digits, got '-1'"),
     (f"{HEADER}\n{GOOD}\n{GOOD.replace('.9..', '.x..')}\n", "row 2: question: character 11: .* got 'x'"),
     (f"{HEADER}\n{GOOD}\n{GOOD.replace('614823957', '614853957')}\n", "row 2: answer is not a solution"),
 ])
@@ -127,6 +141,31 @@ def test_a_wrong_file_is_refused_with_its_name_and_row(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as error: read_sudoku_csv(path)
     assert str(path) in str(error.value)
+
+
+FIELDS = st.one_of(
+    st.text(max_size=90),                                              # anything
+    st.text("0123456789.", min_size=81, max_size=81),                  # grids that rarely make sense
+    st.sampled_from([format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), "." * 81, "17", "-1", "1e3", "²", "", "9" * 5000]),
+)
+LINES = st.one_of(st.lists(FIELDS, max_size=6), st.tuples(st.just("here"), FIELDS, FIELDS, FIELDS).map(list))
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES, min_size=1, max_size=3), st.booleans(), st.binary(max_size=5))
+@example([["here", format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), "9" * 5000]], True, b"")  # too long for int()
+@example([["here", format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), "9" * 30]], True, b"")    # too large for an int64
+@example([["x" * 200_000]], True, b"")                                                               # too long for the csv module
+@example([["here"]], True, b"\xff")                                                                 # not UTF-8
+@example([['here"']], False, b'"')
+def test_whatever_a_row_holds_only_a_valueerror_with_file_and_row_comes_out(tmp_path, lines, quoted, rest):
+    path, text = tmp_path / "fuzz.csv", io.StringIO()
+    if quoted: csv.writer(text).writerows(lines)
+    else: text.write("\n".join(",".join(line) for line in lines))
+    path.write_bytes(f"{HEADER}\n{GOOD}\n".encode() + text.getvalue().encode("utf-8", "surrogatepass") + rest)
+    try: questions, answers, _ = read_sudoku_csv(path)
+    except ValueError as error: assert re.search(re.escape(str(path)) + r", row \d+: ", str(error))
+    else:
+        for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, NINE)
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):
@@ -189,6 +228,47 @@ def test_a_thousand_generated_puzzles_have_one_solution_each(box, clues):
 def test_random_minimal_puzzles_need_a_few_dozen_guesses():
     hard = [difficulty(q, NINE) for q in generate(500, NINE, seed=5)[0]]
     assert 25 < np.median(hard) < 50
+
+
+@pytest.fixture(scope="module")
+def hard_puzzles():
+    return generate(60, NINE, clues="hard")
+
+
+def test_hard_puzzles_are_hard_valid_and_have_about_25_clues(hard_puzzles):
+    questions, answers = hard_puzzles
+    for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, NINE)
+    assert np.median([difficulty(q, NINE) for q in questions]) >= 300
+    assert np.median([careful_difficulty(q, NINE) for q in questions]) >= 40  # 1 for random minimal puzzles, 84 for Sudoku-Extreme
+    assert 24 <= (questions > 0).sum(axis=1).mean() <= 26
+
+
+def test_hard_puzzles_are_minimal_but_for_a_few(hard_puzzles):
+    def is_minimal(q): return all(solve(np.where(np.arange(81) == i, 0, q), NINE)[0] == 2 for i in np.flatnonzero(q))
+    assert np.mean([is_minimal(q) for q in hard_puzzles[0]]) > .9
+
+
+def test_hard_puzzles_are_not_related(hard_puzzles):
+    questions, answers = hard_puzzles
+    assert len({invariants(q, NINE) for q in questions}) == 60
+    assert not any(equivalent(a, b, NINE) for a, b in combinations(answers[:6], 2))  # not even by their answers
+
+
+def test_a_seed_decides_about_hard_puzzles(hard_puzzles):
+    assert (generate(8, NINE, clues="hard")[0] == hard_puzzles[0][:8]).all()
+    assert (generate(2, NINE, clues="hard", seed=1)[0] != hard_puzzles[0][:2]).any()
+    splits = sudoku_splits(NINE, "hard", n_train=4, n_valid=2, n_test=2)
+    assert splits.train.name == splits.test.name == "sudoku-9x9-hard"
+    parts = [to_digits(part.inputs) for part in (splits.train, splits.valid, splits.test)]
+    assert (np.concatenate(parts) == hard_puzzles[0][:8]).all()
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_both_solvers_agree_that_easy_puzzles_are_easy(box):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        q, _ = make_puzzle(rng, box)
+        assert difficulty(q, box) > 0 or careful_difficulty(q, box) == 0  # without a guess by the textbook, no guess with more care
 
 
 # ---- symmetries
@@ -291,15 +371,40 @@ def test_no_puzzle_is_equivalent_to_one_of_another_split(box, clues):
     assert splits.train.shape == (box[0] * box[1],) * 2 and splits.train.vocab_size == box[0] * box[1] + 2
 
 
-def test_the_splits_of_a_seed_never_change():
-    digests = [part.digest[:12] for part in vars(sudoku_splits(n_train=50, n_valid=20, n_test=30)).values()]
-    assert digests == ["e9253d54462c", "d1d5534cf867", "2da51a6c0769"]  # a change here makes every recorded run on generated puzzles incomparable
+@pytest.mark.parametrize("options, expected", [
+    ({"n_train": 50, "n_valid": 20, "n_test": 30}, ["e9253d54462c", "d1d5534cf867", "2da51a6c0769"]),
+    ({"box": (2, 2), "clues": 6, "n_train": 40, "n_valid": 10, "n_test": 20}, ["987c609c9acb", "b595e319df09", "c286a575995d"]),
+    ({"clues": 12, "n_train": 40, "n_valid": 10, "n_test": 20, "seed": 1}, ["bcaf5ff1939d", "901613d7a18d", "f71f65b02963"]),
+    ({"box": NINE, "n_train": 40, "n_valid": 10, "n_test": 20, "seed": 3}, ["79d18779f583", "b394d39f9ab9", "45611765478f"]),
+    ({"box": NINE, "clues": 28, "n_train": 40, "n_valid": 10, "n_test": 20}, ["fd4cf0d06359", "49d918f5b92a", "c52a71b718cc"]),
+    ({"box": NINE, "clues": "hard", "n_train": 3, "n_valid": 1, "n_test": 2}, ["f6cd53bcf6b5", "95c9846f701b", "2024ad8a73ff"]),
+])
+def test_the_splits_of_a_seed_never_change(options, expected):
+    digests = [part.digest[:12] for part in vars(sudoku_splits(**options)).values()]
+    assert digests == expected  # a change here makes every recorded run on generated puzzles incomparable
 
 
 def test_4x4_splits_share_no_puzzle():
     splits = sudoku_splits((2, 2), n_train=100, n_valid=50, n_test=100)
     rows = np.concatenate([part.inputs for part in (splits.train, splits.valid, splits.test)])
     assert len(np.unique(rows, axis=0)) == 250
+
+
+# ---- movies
+
+def test_a_movie_is_a_gif_and_a_page_with_a_picture_for_each_step(tmp_path):
+    answers = np.array([np.where(np.arange(81) < 27 * (k + 1), ANSWER, QUESTION) for k in range(3)])
+    def movie(): return animate_steps(QUESTION, answers, ANSWER, NINE, seconds=.5)
+    for name in ("one.gif", "two.gif"): movie().save_gif(tmp_path / name)
+    assert (tmp_path / "one.gif").read_bytes() == (tmp_path / "two.gif").read_bytes()
+    with Image.open(tmp_path / "one.gif") as gif:
+        assert (gif.format, gif.n_frames, gif.info["duration"], gif.info["loop"]) == ("GIF", 3, 500, 0)
+        assert len({gif.seek(k) or gif.convert("RGB").tobytes() for k in range(3)}) == 3
+    page = movie()._repr_html_()
+    assert page == movie()._repr_html_()
+    pictures = re.findall(r'data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 3
+    for picture in pictures: Image.open(io.BytesIO(base64.b64decode(picture.replace("\\\n", "")))).verify()
 
 
 # ---- the real data
