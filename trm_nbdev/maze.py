@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import PuzzleSet, Splits, keep_identifiers
+from .puzzles import PuzzleSet, Splits, check_counts, keep_identifiers
 
 # %% ../nbs/03_maze.ipynb #683fb2b8
 WALL, FREE, START, GOAL, PATH = range(1, 6)  # 0 is padding
@@ -305,10 +305,6 @@ def _puzzle_set(name: str, questions: np.ndarray, answers: np.ndarray, side: int
     copies = partial(keep_identifiers, change=partial(augment, side=side))
     return PuzzleSet(name, questions, answers, (side, side), PATH + 1, copies if augmented else None)
 
-def _check_counts(n_train: int, n_valid: int, n_test: int) -> None:
-    for name, n, least in (("n_train", n_train, 1), ("n_valid", n_valid, 0), ("n_test", n_test, 1)):
-        if n < least: raise ValueError(f"{name}: expected at least {least}, got {n}")
-
 def maze_splits(
     side: int = 30,           # rows and columns
     min_path: int = 110,      # at least so many cells on the path, S and G included
@@ -319,7 +315,7 @@ def maze_splits(
     augmented: bool = False,  # whether training draws turns and mirror images, solved anew
 ) -> Splits:
     "Generated mazes, no two equal or mirror images within or between the splits; errors as `generate`."
-    _check_counts(n_train, n_valid, n_test)
+    check_counts(n_train, n_valid, n_test)
     questions, answers = generate(n_train + n_valid + n_test, side, min_path, seed)
     cuts = [slice(0, n_train), slice(n_train, n_train + n_valid), slice(n_train + n_valid, None)]
     name = f"maze-{side}x{side}-{min_path}"
@@ -396,7 +392,7 @@ def maze_hard(
     augmented: bool = False,  # whether training draws turns and mirror images, solved anew
 ) -> Splits:
     "The paper's benchmark; `FileNotFoundError` without the files, `ValueError` for too few or broken rows."
-    _check_counts(n_train, n_valid, n_test)
+    check_counts(n_train, n_valid, n_test)
     side, (train_csv, test_csv) = 30, [maze_folder(folder) / name for name in ("train.csv", "test.csv")]
     train_rows, test_rows = _shuffled_rows(train_csv, seed, "n_train", n_train), _shuffled_rows(test_csv, seed, "n_test", n_test)
     parts: list[tuple[np.ndarray, np.ndarray]] = []

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import Movie, PuzzleSet, Splits, animate, keep_identifiers
+from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, keep_identifiers
 
 # %% ../nbs/02_sudoku.ipynb #bd324ced
 Box = tuple[int, int]  # rows and columns of one box
@@ -651,10 +651,6 @@ def _puzzle_set(name: str, questions: np.ndarray, answers: np.ndarray, box: Box,
     relatives = partial(keep_identifiers, change=partial(augment, box=box))
     return PuzzleSet(name, to_tokens(questions), to_tokens(answers), (side, side), side + 2, relatives if augmented else None)
 
-def _check_counts(n_train: int, n_valid: int, n_test: int) -> None:
-    for name, n, least in (("n_train", n_train, 1), ("n_valid", n_valid, 0), ("n_test", n_test, 1)):
-        if n < least: raise ValueError(f"{name}: expected at least {least}, got {n}")
-
 def sudoku_splits(
     box: Box = (2, 3),         # rows and columns of one box
     clues: Clues = None,       # how many clues each puzzle has; "hard": as hard as Sudoku-Extreme (9x9 only); by default every puzzle is minimal
@@ -664,7 +660,7 @@ def sudoku_splits(
     seed: int = 0,             # another seed, other puzzles
 ) -> Splits:
     "Generated puzzles, no two equivalent within or between the splits (4x4: none equal); errors as `generate`."
-    _check_counts(n_train, n_valid, n_test)
+    check_counts(n_train, n_valid, n_test)
     questions, answers = generate(n_train + n_valid + n_test, box, clues, seed)
     kind = clues if isinstance(clues, str) else f"{clues}-clues" if clues else "minimal"
     name = f"sudoku-{side_of(box)}x{side_of(box)}-{kind}"
@@ -737,7 +733,7 @@ def sudoku_extreme(
     seed: int = 0,         # of the samples
 ) -> Splits:
     "The paper's benchmark; `FileNotFoundError` without the files, `ValueError` for too few or broken rows."
-    _check_counts(n_train, n_valid, n_test)
+    check_counts(n_train, n_valid, n_test)
     box, (train_csv, test_csv) = (3, 3), [extreme_folder(folder) / name for name in ("train.csv", "test.csv")]
     train_rows, test_rows = _shuffled_rows(train_csv, seed, "n_train", n_train), _shuffled_rows(test_csv, seed, "n_test", n_test)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
