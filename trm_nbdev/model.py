@@ -8,6 +8,7 @@ __all__ = ['DTYPES', 'POSITIONS', 'TRMConfig', 'Question', 'Pretrained', 'TRM', 
 
 # %% ../nbs/15_model.ipynb #e6e986ac
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields
@@ -18,7 +19,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -26,6 +26,10 @@ from .act import HALTING, q_head
 from .network import MIXERS, Linear, TinyNetwork, swiglu_width, trunc_normal_
 from .recursion import FEATURES, GRADIENTS, State, deep_recursion
 from .supervision import empty_carry, supervision_step
+
+with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', message='IProgress not found')  # in a notebook, the hub's progress bars would like ipywidgets, and say so
+    from huggingface_hub import PyTorchModelHubMixin, snapshot_download
 
 # %% ../nbs/15_model.ipynb #c14c6daf
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float64': torch.float64}
