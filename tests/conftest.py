@@ -1,6 +1,8 @@
 "What several tests need: where the checkout is, its settings, and a copy of it to work in."
+import atexit
 import os
 import shutil
+import tempfile
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 for name in [n for n in os.environ if n.startswith('TRM_')]: del os.environ[name]  # what the user has set must not change a test
+os.environ['TRM_CACHE'] = tempfile.mkdtemp()  # nor what the user's cache holds
+atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 
 FOLDERS = ['nbs', 'tests', 'tools', 'trm_nbdev', 'README_files']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')

@@ -248,10 +248,11 @@ def test_a_name_like_a_version_is_refused(tmp_path):
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="arc-agi_training_challenges.json: expected JSON, got FileNotFoundError"): read_arc(1, "training", tmp_path)
+    with pytest.raises(FileNotFoundError, match="expected arc-agi_training_challenges.json and arc-agi_training_solutions.json"): read_arc(1, "training", tmp_path)
     (tmp_path / "arc-agi_training_challenges.json").mkdir()
-    with pytest.raises(ValueError, match="expected JSON, got IsADirectoryError"): read_arc(1, "training", tmp_path)
-    with pytest.raises(ValueError, match="FileNotFoundError"): arc_splits(folder=tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="expected arc-agi_training_challenges.json"): read_arc(1, "training", tmp_path)
+    with pytest.raises(ValueError, match="expected JSON, got IsADirectoryError"): read_tasks(tmp_path, tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"): arc_splits(folder=tmp_path / "nowhere")
 
 
 ANYTHING = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part), max_leaves=8)

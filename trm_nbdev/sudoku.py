@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, keep_identifiers
+from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, keep_identifiers, step_titles, strip
 
 # %% ../nbs/02_sudoku.ipynb #bd324ced
 Box = tuple[int, int]  # rows and columns of one box
@@ -123,23 +123,7 @@ def draw_steps(
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> Figure:
     "A strip of the answers after each supervision step, at most eight in a row; `ValueError` unless there is a title for each."
-    titles = _step_titles(predictions, titles)
-    cols, title_height = min(8, len(predictions)), .25  # inches
-    rows, width = -(-len(predictions) // cols), .18 * side_of(box)
-    height = rows * (width + title_height)
-    margins = {"left": .01, "right": .99, "bottom": .01, "top": 1 - title_height / height, "wspace": .06, "hspace": title_height / width}
-    fig, axes = plt.subplots(rows, cols, figsize=(cols * width, height), squeeze=False, gridspec_kw=margins)
-    for ax in axes.flat: ax.axis("off")
-    for ax, grid, title in zip(axes.flat, predictions, titles, strict=False):
-        draw(grid, box, question, answer, ax)
-        ax.set_title(title, fontsize=9)
-    return fig
-
-def _step_titles(predictions: np.ndarray, titles: Sequence[str] | None) -> Sequence[str]:
-    if titles is None: titles = [f"step {s + 1}" for s in range(len(predictions))]
-    if not len(predictions) or len(titles) != len(predictions):
-        raise ValueError(f"expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}")
-    return titles
+    return strip(lambda ax, s: draw(predictions[s], box, question, answer, ax), step_titles(predictions, titles), .18 * side_of(box))
 
 # %% ../nbs/02_sudoku.ipynb #d5044ddd
 def animate_steps(
@@ -151,11 +135,7 @@ def animate_steps(
     seconds: float = .8,                  # how long each step is shown
 ) -> Movie:
     "What `draw_steps` draws side by side, one after the other; `ValueError` unless there is a title for each step."
-    titles, width = _step_titles(predictions, titles), .28 * side_of(box)
-    def draw_step(ax: Axes, s: int) -> None:
-        draw(predictions[s], box, question, answer, ax)
-        ax.set_title(titles[s], fontsize=10)
-    return animate(len(predictions), draw_step, (width, 1.1 * width), seconds)
+    return animate(lambda ax, s: draw(predictions[s], box, question, answer, ax), step_titles(predictions, titles), .28 * side_of(box), seconds)
 
 # %% ../nbs/02_sudoku.ipynb #7397db2b
 @lru_cache
