@@ -234,6 +234,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'trm_nbdev.optim.lr_factor': ('optim.html#lr_factor', 'trm_nbdev/optim.py'),
                                  'trm_nbdev.optim.set_lr': ('optim.html#set_lr', 'trm_nbdev/optim.py')},
             'trm_nbdev.puzzles': { 'trm_nbdev.puzzles.Movie': ('puzzles.html#movie', 'trm_nbdev/puzzles.py'),
+                                   'trm_nbdev.puzzles.Movie.__repr__': ('puzzles.html#movie.__repr__', 'trm_nbdev/puzzles.py'),
                                    'trm_nbdev.puzzles.Movie._repr_html_': ('puzzles.html#movie._repr_html_', 'trm_nbdev/puzzles.py'),
                                    'trm_nbdev.puzzles.Movie.save_gif': ('puzzles.html#movie.save_gif', 'trm_nbdev/puzzles.py'),
                                    'trm_nbdev.puzzles.PuzzleSet': ('puzzles.html#puzzleset', 'trm_nbdev/puzzles.py'),

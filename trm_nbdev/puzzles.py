@@ -180,6 +180,9 @@ def strip(
 class Movie(FuncAnimation):
     "Frames that play in JupyterLab and can be saved as a GIF; made by `animate`."
     seconds: float  # how long each frame is shown
+    frames: int     # how many
+
+    def __repr__(self) -> str: return f"Movie({self.frames} frames of {self.seconds} s)"
 
     def _repr_html_(self) -> str:
         html = self.to_jshtml(default_mode="loop")
@@ -210,5 +213,5 @@ def animate(
         ax.set_title(titles[k], fontsize=10)
         return []
     movie = Movie(figure, show, frames=len(titles), interval=1000 * seconds, init_func=lambda: [])
-    movie.seconds = seconds
+    movie.seconds, movie.frames = seconds, len(titles)
     return movie

@@ -61,7 +61,7 @@ def _named(*data: BenchmarkData) -> dict[str, BenchmarkData]: return {d.benchmar
 _small = dict(hidden_size=64, heads=2, multiple=32)
 _short = TrainConfig(steps=1000, batch_size=64, lr=1e-3, warmup=50, weight_decay=.1, compiled=True)
 _tiny_arc = ArcData(1, side=5, n_augmentations=4, n_valid=4, n_votes=3)
-_small_arc = ArcData(1, side=10, n_augmentations=100, n_valid=20, n_votes=16)
+_small_arc = ArcData(1, side=10, n_augmentations=20, n_valid=20, n_votes=10)
 _arc_steps = {f'ARC-AGI-{version}': dict(steps=round(SAMPLES[f'ARC-AGI-{version}']/768), weight_decay=.1, puzzle_emb_len=16) for version in (1, 2)}
 
 PROFILES = {
@@ -74,7 +74,7 @@ PROFILES = {
     'quick': Profile('every row in minutes, on two CPU cores',
         _named(SudokuData(), MazeData(6, 10, augmented=True), _small_arc, replace(_small_arc, version=2)),
         _named(SudokuData((3, 3), n_test=500), MazeData(n_train=872, n_test=500), _small_arc, replace(_small_arc, version=2)),
-        {'Maze-Hard': dict(steps=1500)}, _small, _short, (0,), 200),
+        {'Maze-Hard': dict(steps=1500), 'ARC-AGI-1': dict(steps=400), 'ARC-AGI-2': dict(steps=400)}, _small, _short, (0,), 200),
     'laptop': Profile('overnight on two CPU cores',
         _named(SudokuData((3, 3), clues=31), MazeData(8, 12, augmented=True), _small_arc, replace(_small_arc, version=2)),
         _named(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
