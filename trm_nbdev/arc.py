@@ -238,8 +238,7 @@ def draw_steps(
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> Figure:
     "The question and a strip of the answers after each supervision step, at most eight pictures in a row; `ValueError` unless there is a title for each."
-    titles = ["question", *step_titles(predictions, titles)]
-    return strip(partial(_draw_step, question, predictions, answer), titles, min(2.5, max(1.35, .15 * max(_occupied(answer, answer).shape))))
+    return strip(partial(_draw_step, question, predictions, answer), step_titles(predictions, titles), min(2.5, max(1.35, .15 * max(_occupied(answer, answer).shape))))
 
 def _draw_step(question: np.ndarray, predictions: np.ndarray, answer: np.ndarray, ax: Axes, k: int) -> None:
     "The question for `k` 0, else the answer after step `k`."
@@ -268,7 +267,7 @@ def animate_steps(
     seconds: float = .8,                  # how long each step is shown
 ) -> Movie:
     "What `draw_steps` draws side by side, one after the other; `ValueError` unless there is a title for each step."
-    return animate(partial(_draw_step, question, predictions, answer), ["question", *step_titles(predictions, titles)], 2.5, seconds)
+    return animate(partial(_draw_step, question, predictions, answer), step_titles(predictions, titles), 2.8, seconds)
 
 # %% ../nbs/04_arc.ipynb #15c4c77d
 _SYMMETRIES = (

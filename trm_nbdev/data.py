@@ -256,6 +256,8 @@ def kept_at(
     code = [sha256(Path(str(module.__file__))) for module in (puzzles, data.module)]
     return cache_folder()/f'{data.name}-{_hash([data.origin(), code, np.__version__])[:16]}'
 
+
+# %% ../nbs/05_data.ipynb #b25f3f49
 _PARTS, _ARRAYS = ('train', 'valid', 'test'), ('inputs', 'labels', 'identifiers')
 
 def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
@@ -275,6 +277,8 @@ def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         raise
 
+
+# %% ../nbs/05_data.ipynb #08d91e3e
 def is_whole(
     place: Path,  # a folder of prepared puzzles
 ) -> bool:
@@ -290,6 +294,8 @@ def _read(data: BenchmarkData, place: Path) -> Splits:
         return PuzzleSet(data.name, inputs, labels, (data.side, data.side), data.vocab_size, None, identifiers)
     return data.unpack(part('train'), part('valid'), part('test'), place)
 
+
+# %% ../nbs/05_data.ipynb #b0fbdfde
 @cache
 def _loaded(data: BenchmarkData, origin: str) -> Splits:
     "`origin` is there for `cache`: other files in the same folder are other puzzles."

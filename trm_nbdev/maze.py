@@ -96,8 +96,13 @@ def draw_steps(
     side: int,                            # rows and columns
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> Figure:
-    "A strip of the answers after each supervision step, at most eight in a row; `ValueError` unless there is a title for each."
-    return strip(lambda ax, s: draw(predictions[s], side, question, answer, ax), step_titles(predictions, titles), max(1.2, .06 * side))
+    "The question and a strip of the answers after each supervision step, at most eight pictures in a row; `ValueError` unless there is a title for each."
+    return strip(partial(_draw_step, question, predictions, answer, side), step_titles(predictions, titles), max(1.2, .06 * side))
+
+def _draw_step(question: np.ndarray, predictions: np.ndarray, answer: np.ndarray, side: int, ax: Axes, k: int) -> None:
+    "The question for `k` 0, else the answer after step `k`."
+    if k: draw(predictions[k - 1], side, question, answer, ax)
+    else: draw(question, side, ax=ax)
 
 # %% ../nbs/03_maze.ipynb #473a1050
 def animate_steps(
@@ -109,7 +114,7 @@ def animate_steps(
     seconds: float = .8,                  # how long each step is shown
 ) -> Movie:
     "What `draw_steps` draws side by side, one after the other; `ValueError` unless there is a title for each step."
-    return animate(lambda ax, s: draw(predictions[s], side, question, answer, ax), step_titles(predictions, titles), max(2.2, .11 * side), seconds)
+    return animate(partial(_draw_step, question, predictions, answer, side), step_titles(predictions, titles), max(2.4, .11 * side), seconds)
 
 # %% ../nbs/03_maze.ipynb #886d7e89
 @njit(cache=True)

@@ -152,12 +152,12 @@ class Stream:
 def step_titles(
     predictions: np.ndarray,              # (S, ...) the answer after each of S supervision steps
     titles: Sequence[str] | None = None,  # S titles; None: "step 1", "step 2", ...
-) -> Sequence[str]:                       # S titles
-    "The titles, or those that everybody would expect; `ValueError` unless there is one for each of at least one step."
+) -> list[str]:                           # "question" and S titles
+    "Titles of the question and of the steps; `ValueError` unless there is one for each of at least one step."
     if titles is None: titles = [f"step {s + 1}" for s in range(len(predictions))]
     if not len(predictions) or len(titles) != len(predictions):
         raise ValueError(f"expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}")
-    return titles
+    return ["question", *titles]
 
 def strip(
     draw: Callable[[Axes, int], object],  # draws frame 0, 1, ... into empty axes
@@ -177,6 +177,8 @@ def strip(
     return fig
 
 # %% ../nbs/01_puzzles.ipynb #47965611
+_SIGNS = {"minus": "−", "fast-backward": "⏮", "step-backward": "⏪", "play fa-flip-horizontal": "◀", "pause": "⏸", "play": "▶", "step-forward": "⏩", "fast-forward": "⏭", "plus": "+"}
+
 class Movie(FuncAnimation):
     "Frames that play in JupyterLab and can be saved as a GIF; made by `animate`."
     seconds: float  # how long each frame is shown
@@ -185,7 +187,9 @@ class Movie(FuncAnimation):
     def __repr__(self) -> str: return f"Movie({self.frames} frames of {self.seconds} s)"
 
     def _repr_html_(self) -> str:
-        html = self.to_jshtml(default_mode="loop")
+        html = re.sub(r"<link.*?>", "", self.to_jshtml(default_mode="loop"), flags=re.DOTALL)  # of the buttons' icons, which would be fetched
+        for icon, sign in _SIGNS.items(): html = html.replace(f'<i class="fa fa-{icon}"></i>', sign)
+        html = re.sub(r"(anim\w{32}) = new Animation\(.*?\);", r"\g<0> \1.play_animation();", html, flags=re.DOTALL)
         # matplotlib names the player at random; a name made from the content keeps notebooks from changing with every run
         name = re.findall(r"_anim_img([0-9a-f]{32})", html)[0]
         return html.replace(name, hashlib.sha256(html.replace(name, "").encode()).hexdigest()[:32])
@@ -200,18 +204,19 @@ class Movie(FuncAnimation):
 def animate(
     draw: Callable[[Axes, int], object],  # draws frame 0, 1, ... into empty axes
     titles: Sequence[str],                # one for each frame
-    width: float = 2.5,                   # in inches, of 72 pixels each; a tenth more is the height
+    width: float = 3.,                    # in inches, of 90 pixels each; a tenth more is the height
     seconds: float = .8,                  # how long each frame is shown
 ) -> Movie:
     "Frames one after the other; `ValueError` for no frame or no time."
     if not len(titles) or seconds <= 0: raise ValueError(f"expected at least one title and seconds above 0, got {len(titles)} and {seconds}")
-    figure = Figure(figsize=(width, 1.1 * width), dpi=72)  # not one of pyplot's, which would be shown a second time, as a still
+    figure = Figure(figsize=(width, 1.1 * width), dpi=90)  # not one of pyplot's, which would be shown a second time, as a still
     ax = figure.add_axes((.02, .02, .96, .86))
     def show(k: int) -> list:
         ax.clear()
         draw(ax, k)
         ax.set_title(titles[k], fontsize=10)
         return []
-    movie = Movie(figure, show, frames=len(titles), interval=1000 * seconds, init_func=lambda: [])
+    last = len(titles) - 1
+    movie = Movie(figure, show, frames=[*range(last), last, last, last], interval=1000 * seconds, init_func=lambda: [])
     movie.seconds, movie.frames = seconds, len(titles)
     return movie

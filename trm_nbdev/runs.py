@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,7 +177,7 @@ def solve_tests(
         tallies.append(tally(answers, block))
         also.update(data.count_more(answers.tokens[-1], block))
         if isinstance(splits, ArcSplits): ballots.append(cast_votes(splits.versions.names(block.identifiers), block.inputs, answers.tokens[-1], answers.q[-1]))
-        shown = shown or examples(answers, block)
+        shown = shown or examples(answers, block, as_they_are=splits.versions.first if isinstance(splits, ArcSplits) else None)
     found = total(tallies) | also | {'which': _bits(np.concatenate([some.right[-1] for some in tallies]))}
     return found | (voted(splits, ballots) if isinstance(splits, ArcSplits) else {}), shown
 
@@ -191,17 +192,24 @@ def voted(
     right = np.array([any(np.array_equal(c.grid, y) for c in found[:2]) for task in splits.test_tasks
                       for (_, y), found in zip(task.tests, ranking[task.name], strict=True)])
     return counted(int(right.sum()), len(right)) | dict(which=_bits(right), versions=len(splits.test), submission=submission(ranking),
-        pass_at={str(k): share for k, share in pass_at(splits.test_tasks, ranking).items()})
+        pass_at={str(k): share for k, share in pass_at(splits.test_tasks, ranking, _attempts(splits)).items()})
+
+def _attempts(splits: ArcSplits) -> list[int]:
+    "1, 2 and, as far as there are so many votes, more attempts."
+    votes = len(splits.test)/sum(len(task.tests) for task in splits.test_tasks)
+    return [k for k in (1, 2, 5, 10, 100, 1000) if k <= max(2, votes)]
 
 def examples(
     answers: Answers,   # of a finished model
     test: PuzzleSet,    # the puzzles answered
     many: int = 4,      # puzzles to keep
+    as_they_are: np.ndarray | None = None,  # identifiers to choose from: those of ARC's tasks in no other version; None: all
 ) -> list[dict]:        # each with index, question, truth and the answer after every step, as lists of tokens
     "The puzzles that came out right after the most changes of mind; where too few came out right, others after them."
     changes = (answers.tokens[1:] != answers.tokens[:-1]).any(-1).sum(0)
     right = solved_puzzles(answers.tokens[-1], test.labels)
-    chosen = np.argsort(-np.where(right, changes, -1), kind='stable')[:many]
+    eligible = np.arange(len(test)) if as_they_are is None else np.flatnonzero(np.isin(test.identifiers, as_they_are))
+    chosen = eligible[np.argsort(-np.where(right, changes, -1)[eligible], kind='stable')[:many]]
     return [dict(index=int(i), question=test.inputs[i].tolist(), truth=test.labels[i].tolist(), answers=answers.tokens[:, i].tolist()) for i in chosen]
 
 @torch.no_grad()
@@ -266,11 +274,12 @@ def train_and_test(
     spec: RunSpec,   # what to run
     log: Callable[[dict], None] | None = None,  # called now and then, see `train`
     keep: Path | None = None,                   # folder for the averaged model, see `TRM.from_pretrained`; None: not kept
+    checkpoints: Path | None = None,            # folder to resume from, see `train`
 ) -> dict:           # the record
-    "Train, test, and describe the result."
+    "Train, or go on training, test, and describe the result."
     splits = spec.data.load()
     model = replace(spec.model, num_puzzle_identifiers=splits.num_puzzle_identifiers) if isinstance(splits, ArcSplits) else spec.model
-    t = train(model, spec.how, splits, spec.seed, log)
+    t = train(model, spec.how, splits, spec.seed, log, checkpoints=checkpoints)
     if keep: t.average.save_pretrained(keep)
     started = time.perf_counter()
     with fixed_threads(spec.how.threads): results = final_test(t, spec.data, spec.how.batch_size)
@@ -331,10 +340,18 @@ def run(
     with FileLock(path.with_suffix('.lock'), timeout=-1 if wait else 0):
         if (record := read_record(spec, out)) is None:
             if path.is_file(): print(f'{path.name} is damaged or out of date: training it again')
-            made = train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'), model_path(spec, out))
+            checkpoints = _checkpoints(spec, out)
+            made = train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'), model_path(spec, out), checkpoints)
             with replacing(path) as new: new.write_text(json.dumps(made, separators=(',', ':')) + '\n')
+            shutil.rmtree(checkpoints, ignore_errors=True)
             record = json.loads(path.read_text())
     return record
+
+def _checkpoints(spec: RunSpec, out: Path) -> Path:
+    "The folder of a run's checkpoints; those older than TRM_RETRAIN_BEFORE do not count."
+    folder = Path(out)/'checkpoints'/spec.id
+    if folder.is_dir() and folder.stat().st_mtime < float(os.environ.get('TRM_RETRAIN_BEFORE', 0)): shutil.rmtree(folder)
+    return folder
 
 def run_model(
     spec: RunSpec,       # what to run
@@ -347,10 +364,15 @@ def run_model(
     return TRM.from_pretrained(kept)
 
 def _logger(path: Path) -> Callable[[dict], None]:
-    "Append what training reports to a file, one JSON object a line, for whoever wants to watch."
+    "Write what training reports to a file, one JSON object a line, for whoever wants to watch; a resumed training goes on where it begins."
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text('')
+    begun = False
     def log(now: dict) -> None:
+        nonlocal begun
+        if not begun and path.is_file():
+            lines = [line for line in path.read_text().splitlines() if line.endswith('}') and json.loads(line)['step'] < now['step']]
+            with replacing(path) as new: new.write_text(''.join(f'{line}\n' for line in lines))
+        begun = True
         with path.open('a') as f: f.write(json.dumps(now) + '\n')
     return log
 

@@ -122,8 +122,13 @@ def draw_steps(
     box: Box,                             # rows and columns of one box
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> Figure:
-    "A strip of the answers after each supervision step, at most eight in a row; `ValueError` unless there is a title for each."
-    return strip(lambda ax, s: draw(predictions[s], box, question, answer, ax), step_titles(predictions, titles), .18 * side_of(box))
+    "The question and a strip of the answers after each supervision step, at most eight pictures in a row; `ValueError` unless there is a title for each."
+    return strip(partial(_draw_step, question, predictions, answer, box), step_titles(predictions, titles), .18 * side_of(box))
+
+def _draw_step(question: np.ndarray, predictions: np.ndarray, answer: np.ndarray, box: Box, ax: Axes, k: int) -> None:
+    "The question for `k` 0, else the answer after step `k`."
+    if k: draw(predictions[k - 1], box, question, answer, ax)
+    else: draw(question, box, ax=ax)
 
 # %% ../nbs/02_sudoku.ipynb #d5044ddd
 def animate_steps(
@@ -135,7 +140,7 @@ def animate_steps(
     seconds: float = .8,                  # how long each step is shown
 ) -> Movie:
     "What `draw_steps` draws side by side, one after the other; `ValueError` unless there is a title for each step."
-    return animate(lambda ax, s: draw(predictions[s], box, question, answer, ax), step_titles(predictions, titles), .28 * side_of(box), seconds)
+    return animate(partial(_draw_step, question, predictions, answer, box), step_titles(predictions, titles), max(2.4, .3 * side_of(box)), seconds)
 
 # %% ../nbs/02_sudoku.ipynb #7397db2b
 @lru_cache

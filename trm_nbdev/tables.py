@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'NOT_RUN', 'RAW', 'paper_column', 'computed', 'accuracy',
-           'compare', 'compare_models', 'which_solved', 'difference', 'verdict', 'claim', 'describe', 'thinking',
-           'save_movie', 'bars', 'curves', 'table_picture', 'to_markdown', 'save_picture', 'save_table', 'caption']
+           'weights_of', 'compare', 'compare_models', 'pass_at_table', 'which_solved', 'difference', 'verdict', 'claim',
+           'claims', 'describe', 'thinking', 'save_movie', 'bars', 'curves', 'table_picture', 'to_markdown',
+           'save_picture', 'save_table', 'caption']
 
 # %% ../nbs/31_tables.ipynb #ae729d77
 from collections.abc import Sequence
@@ -117,14 +118,19 @@ def accuracy(
 NOT_RUN = 'not run'
 RAW = ('no EMA', 'HRM', 'Direct pred')  # methods without averaged weights: their number is that of the raw ones
 
+def weights_of(
+    method: str,  # a row of a table
+) -> str:         # 'ema' or 'raw'
+    "Which weights a method's number is that of."
+    return 'raw' if method in RAW else 'ema'
+
 def compare(
     paper: pd.DataFrame,                  # the paper's table, by method
     records: dict[str, list[dict]],       # method -> records, one per seed; methods without are "not run"
-    raw: Sequence[str] = RAW,             # methods whose number is that of the raw weights
 ) -> pd.DataFrame:                        # strings, ready to print
     "The paper's table with our columns beside it; methods that the paper does not have come last."
     methods = [*paper.index, *[m for m in records if m not in paper.index]]
-    rows = [_row(paper.loc[m] if m in paper.index else None, computed(m), records.get(m), 'raw' if m in raw else 'ema') for m in methods]
+    rows = [_row(paper.loc[m] if m in paper.index else None, computed(m), records.get(m), weights_of(m)) for m in methods]
     return pd.DataFrame(rows, index=pd.Index(methods, name='method'))
 
 def _row(paper: pd.Series | None, model: dict, records: list[dict] | None, weights: str) -> dict:
@@ -145,7 +151,6 @@ def _ours(records: list[dict] | None, weights: str) -> dict:
 def compare_models(
     benchmark: str,                   # such as 'Maze-Hard'
     records: dict[str, list[dict]],   # method -> records, one per seed; methods without are "not run"
-    raw: Sequence[str] = RAW,         # methods whose number is that of the raw weights
 ) -> pd.DataFrame:                    # strings, ready to print
     "A benchmark's column of Table 4 or 5 with our columns beside it; methods that the paper does not have come last."
     paper, rows = paper_column(benchmark), []
@@ -154,10 +159,20 @@ def compare_models(
     for m in methods:
         p = paper.loc[m] if m in paper.index else None
         counted = {'params computed': f'{cost(configs[m]).parameters/1e6:.2f}M' if m in configs else ''}
-        printed = {'group': p.group, 'paper %': f'{p.acc_pct:.1f}', 'paper params': p.params} if p is not None else dict.fromkeys(('group', 'paper %', 'paper params'), '')
+        printed = dict.fromkeys(('paper %', 'paper params'), '') if p is None else {'paper %': f'{p.acc_pct:.1f}', 'paper params': p.params}
         quoted = p is not None and m not in RIVALS
-        rows.append(printed | counted | _ours(records.get(m), 'raw' if m in raw else 'ema') | ({'here %': 'quoted'} if quoted else {}))
+        rows.append(printed | counted | _ours(records.get(m), weights_of(m)) | ({'here %': 'quoted'} if quoted else {}))
     return pd.DataFrame(rows, index=pd.Index(methods, name='method'))
+
+# %% ../nbs/31_tables.ipynb #037c8d94
+def pass_at_table(
+    records: dict[str, list[dict]],  # method -> records of ARC, one per seed
+) -> pd.DataFrame:                   # strings, ready to print
+    "Per cent of the tests solved in k attempts, averaged over each task's tests first, then over tasks and seeds."
+    def row(some: list[dict]) -> dict[str, str]:
+        return {f'pass@{k} %': f'{100*np.mean([found[k] for found in some]):.1f}' for k in some[0]}
+    rows = {m: row([r['results'][weights_of(m)]['pass_at'] for r in rs]) for m, rs in records.items()}
+    return pd.DataFrame(rows).T.rename_axis('method')
 
 # %% ../nbs/31_tables.ipynb #60fc477e
 def which_solved(
@@ -202,6 +217,15 @@ def claim(
     return f'{says}: {d:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}; {seeds}): {verdict(low, high)}.'
 
 # %% ../nbs/31_tables.ipynb #11e504e3
+def claims(
+    best: str,                       # the method that should win
+    records: dict[str, list[dict]],  # method -> records, one per seed
+) -> list[str]:                      # a sentence for each other method, with the numbers and the verdict
+    "That one method solves more than each of the others."
+    others = [m for m in records if m != best]
+    return [claim(f'{best} solves more than {m}', records[best], records[m], (weights_of(best), weights_of(m))) for m in others]
+
+# %% ../nbs/31_tables.ipynb #ec7e92c8
 def describe(
     method: str,              # name of the variant
     records: Sequence[dict],  # of one variant, one per seed
@@ -210,7 +234,8 @@ def describe(
     "What a variant did, in words."
     a, r = accuracy(records, weights), records[0]
     seeds = f" (mean of {a['seeds']} seeds)" if a['seeds'] > 1 else ''
-    return (f"{method}: {a['mean']:.1f} % of {a['puzzles']} test puzzles solved, {a['cells']:.1f} % of the cells that had to be filled in right{seeds}; "
+    before = ' (before the votes)' if 'versions' in r['results'][weights] else ''
+    return (f"{method}: {a['mean']:.1f} % of {a['puzzles']} test puzzles solved, {a['cells']:.1f} % of the cells that had to be filled in right{before}{seeds}; "
             f"{r['parameters']:,} parameters, {np.mean([x['samples_per_s'] for x in records]):.0f} training samples per second, compilation and validation included.")
 
 # %% ../nbs/31_tables.ipynb #a1509a87
@@ -233,16 +258,16 @@ def save_movie(
 def bars(
     table: dict[str, list[dict]],     # method -> records, one per seed
     paper: pd.DataFrame,              # the paper's table, by method
-    raw: Sequence[str] = RAW,         # methods whose number is that of the raw weights
     title: str = '',                  # such as "quick, 1 seed"
 ) -> Figure:
     "Our accuracy with its 95 % interval, beside the paper's."
-    here = {m: accuracy(r, 'raw' if m in raw else 'ema') for m, r in table.items()}
+    here = {m: accuracy(r, weights_of(m)) for m, r in table.items()}
     at, known = np.arange(len(here)), [m for m in here if m in paper.index]
     fig, ax = plt.subplots(figsize=(1.2 + 1.5*len(here), 3.2), layout='constrained')
     means = np.array([a['mean'] for a in here.values()])
     ends = np.array([[a['low'], a['high']] for a in here.values()]).T
     ax.bar([list(here).index(m) - .2 for m in known], paper.acc_pct[known], .38, color='lightgrey', label='paper')
+    for m in known: ax.text(list(here).index(m) - .2, paper.acc_pct[m] + 2, f'{paper.acc_pct[m]:.1f}', ha='center', fontsize=9, color='grey')
     ax.bar(at + .2, means, .38, color='tab:blue', label='here', yerr=abs(ends - means), capsize=4)
     for x, m, top in zip(at, means, ends[1], strict=True): ax.text(x + .2, top + 2, f'{m:.1f}', ha='center', fontsize=9)
     ax.set_xticks(at, [m.replace(' (', '\n(').replace('w/ ', 'w/\n') for m in here])
