@@ -216,13 +216,13 @@ def test_wrong_challenges_are_refused(tmp_path, path, new, message):
 
 
 @pytest.mark.parametrize("path, new, message", [
-    (("0a",), [[[1]]], "task 0a, test: expected 2 solutions, got 1"),
-    (("0a",), [[[1]]] * 3, "task 0a, test: expected 2 solutions, got 3"),
-    (("0a",), "12", "task 0a: expected a list of solutions, got '12'"),
-    (("0a",), None, "task 0a: expected a list of solutions|task 0a, test, pair 1: expected an object with output"),
-    (("0a", 1), [[1, 2], [3]], "task 0a, test, pair 2, output, row 2: expected 2 colours"),
-    (("0a", 1), None, "task 0a, test, pair 2, output: expected a list of 1..30 rows, got None"),
-    (("0a", 0, 0, 0), 11, "task 0a, test, pair 1, output, row 1: expected colours 0..9, got 11"),
+    (("0a",), [[[1]]], r"solutions.json, task 0a: expected a list of 2 solutions, got \["),
+    (("0a",), [[[1]]] * 3, r"solutions.json, task 0a: expected a list of 2 solutions, got \["),
+    (("0a",), "12", "solutions.json, task 0a: expected a list of 2 solutions, got '12'"),
+    (("0a",), None, "solutions.json, task 0a: expected a list of 2 solutions, got None"),
+    (("0a", 1), [[1, 2], [3]], "solutions.json, task 0a, solution 2, row 2: expected 2 colours"),
+    (("0a", 1), None, "solutions.json, task 0a, solution 2: expected a list of 1..30 rows, got None"),
+    (("0a", 0, 0, 0), 11, "solutions.json, task 0a, solution 1, row 1: expected colours 0..9, got 11"),
 ])
 def test_wrong_solutions_are_refused(tmp_path, path, new, message):
     with pytest.raises(ValueError, match=message): read_tasks(*written(tmp_path, json.dumps(GOOD), json.dumps(edited(ANSWERS, path, new))))

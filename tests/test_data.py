@@ -97,7 +97,7 @@ def test_the_hub_is_asked_once_and_at_a_fixed_revision(hub, benchmark, tmp_path)
 
 @pytest.mark.parametrize('files, says', [
     ({}, 'could not be downloaded'),                                                         # no such data set
-    ({HUB['Maze-Hard'][0]: {'train.csv': HEADER}}, 'expected train.csv and test.csv of Maze-Hard'),   # half of it
+    ({HUB['Maze-Hard'][0]: {'train.csv': HEADER}}, 'expected train.csv and test.csv there'),   # half of it
     ({HUB['Maze-Hard'][0]: {'train.csv': HEADER, 'test.csv': HEADER}}, 'expected at least n_train=4 rows, got 0'),
 ])
 def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, says):
@@ -106,6 +106,18 @@ def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, says)
     server.shutdown()
     server.server_close()
     assert done.returncode == 1 and says in done.stderr.splitlines()[-1]
+
+
+def test_what_an_interrupted_download_left_is_completed(tmp_path):
+    repository, revision = HUB['Maze-Hard']
+    place = tmp_path/'hub'/f'datasets--{repository.replace("/", "--")}'/'snapshots'/revision
+    place.mkdir(parents=True)
+    (place/'test.csv').write_text(maze_csv(4, 2))
+    server = Hub({repository: {'train.csv': maze_csv(6, 1), 'test.csv': maze_csv(4, 2)}})
+    done = python(f"from trm_nbdev.data import load; print(len(load('Maze-Hard', 'hub', {SIZES['Maze-Hard']}).train))", HF_ENDPOINT=server.url, HF_HOME=str(tmp_path))
+    server.shutdown()
+    server.server_close()
+    assert done.returncode == 0 and done.stdout.split()[-1] == '4', done.stderr
 
 
 def test_offline_without_the_files_says_what_to_do(tmp_path):
@@ -122,6 +134,45 @@ def test_the_source_may_come_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv('TRM_DATA', str(tmp_path))
     assert load('Maze-Hard', **sizes).train.name == 'maze-hard'
     assert load('Maze-Hard', 'built-in', side=8, min_path=12, **sizes).train.name == 'maze-8x8-12'   # the argument counts more
+
+
+def test_whole_sets_in_a_folder_of_somebody_else_are_read(tmp_path, monkeypatch):
+    data = MazeData(6, 8, 20, 4, 8, seed=7)
+    monkeypatch.setenv('TRM_CACHE', str(tmp_path))
+    data.load()
+    code = """
+import trm_nbdev.data as d
+def refuse(self, *a, **k): raise PermissionError(13, 'Permission denied')
+d.FileLock.acquire = refuse
+d.MazeData.prepare = None
+print(d.MazeData(6, 8, 20, 4, 8, seed=7).load().train.digest)
+"""
+    done = python(code)
+    assert done.returncode == 0 and done.stdout.strip() == data.load().train.digest, done.stderr
+
+
+def test_what_was_not_loaded_for_a_month_makes_room(tmp_path, monkeypatch):
+    monkeypatch.setenv('TRM_CACHE', str(tmp_path))
+    old, new = (MazeData(6, 8, 20, 4, 8, seed=seed) for seed in (11, 12))
+    old.load()
+    long_ago = time.time() - 40*86400
+    os.utime(kept_at(old)/'index.json', (long_ago, long_ago))
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'index.json').write_text('no business of ours')
+    os.utime(tmp_path/'mine'/'index.json', (long_ago, long_ago))
+    new.load()
+    assert is_whole(kept_at(new)) and not kept_at(old).exists() and (tmp_path/'mine').exists()
+
+
+def test_files_of_another_benchmark_are_noticed_at_a_glance(tmp_path):
+    for name in ('train', 'test'): (tmp_path/f'{name}.csv').write_text(sudoku_csv(3, 1))
+    SudokuData((3, 3), folder=str(tmp_path)).glance()
+    with pytest.raises(ValueError, match='train.csv, row 1: question: expected 900 characters'): MazeData(folder=str(tmp_path)).glance()
+
+
+def test_a_test_file_of_nothing_but_training_puzzles_is_refused(tmp_path):
+    for name in ('train', 'test'): (tmp_path/f'{name}.csv').write_text(maze_csv(3, 1))
+    with pytest.raises(ValueError, match=r'test.csv: all 3 rows that were drawn are copies'): load('Maze-Hard', tmp_path, n_train=3, n_valid=0, n_test=3)
 
 
 def test_another_file_is_another_set(tmp_path):

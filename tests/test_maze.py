@@ -127,7 +127,7 @@ GOOD = row(MAZE, WAY, 3)
 @pytest.mark.parametrize("text, message", [
     ("", "expected the columns source,question,answer,rating, got ''"),
     ("question,answer\n", "expected the columns source,question,answer,rating, got 'question,answer'"),
-    ("\ufeff" + HEADER, "expected the columns"),
+    ("\ufeff\ufeff" + HEADER, "expected the columns"),
     (f"{HEADER}\n{GOOD}\nhere,S  #\n", "row 2: expected 4 fields, got 2: 'here,S  #'"),
     (f"{HEADER}\n{GOOD},more\n", "row 1: expected 4 fields, got 5"),
     (f"{HEADER}\n\n{GOOD}\n\n{GOOD[:-1]}", "row 2: rating: expected 4, the cells on the path, got ''"),  # cut off; empty lines do not count

@@ -1,6 +1,7 @@
 "The experiments as their users run them: papermill and trm-rerun, from any folder, in the smoke profile."
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -160,3 +161,16 @@ def test_two_processes_train_a_run_once(tmp_path):
     both = [subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}) for _ in range(2)]
     finished = [p.communicate()[0].strip() for p in both]
     assert finished[0] == finished[1] != ''
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='finds processes in /proc')
+def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
+    p = subprocess.Popen([Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', 'results', '--jobs', '1', '--out', tmp_path],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    while not list((tmp_path/'notebooks').glob('.ema.*')): time.sleep(.02)
+    worker, = list((tmp_path/'notebooks').glob('.ema.*'))
+    os.kill(int(worker.name.split('.')[2]), signal.SIGKILL)
+    out, err = p.communicate()
+    assert p.returncode == 1 and 'Traceback' not in err, err
+    said = {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}
+    assert said == {'ema': 'FAILED', 'layers': 'ok', 'results': 'ok'} and 'its process died' in out

@@ -114,8 +114,8 @@ def test_a_wrong_puzzle_is_refused_with_its_place(question, answer, message):
     (lambda: generate(289, (2, 2), clues=16), "found 288 different puzzles"),  # there are no more full grids
     (lambda: generate(1, SMALL, clues="hard"), r"clues: expected a number, or 'hard' with box \(3, 3\), got 'hard' with box \(2, 3\)"),
     (lambda: generate(1, NINE, clues="minimal"), "got 'minimal'"),
-    (lambda: animate(0, lambda ax, k: None), "frames of at least 1"),
-    (lambda: animate(1, lambda ax, k: None, seconds=-1), "seconds above 0, got 1 and -1"),
+    (lambda: animate(lambda ax, k: None, []), "at least one title"),
+    (lambda: animate(lambda ax, k: None, ["one"], seconds=-1), "seconds above 0, got 1 and -1"),
     (lambda: animate_steps(QUESTION, np.zeros((2, 81), int), ANSWER, NINE, titles=["one"]), "got 1 for 2"),
     (lambda: sudoku_splits(n_train=0), "n_train: expected at least 1, got 0"),
     (lambda: sudoku_splits(n_valid=-1), "n_valid: expected at least 0, got -1"),
@@ -128,8 +128,8 @@ def test_a_wrong_argument_is_refused(call, message):
 HEADER, GOOD = "source,question,answer,rating", f"here,{format_grid(QUESTION, NINE)},{format_grid(ANSWER, NINE)},17"
 
 @pytest.mark.parametrize("text, message", [
-    ("", "missing: source, question, answer, rating"),
-    ("question,answer\n", "missing: source, rating"),
+    ("", "expected the columns source,question,answer,rating, got ''"),
+    ("question,answer\n", "got 'question,answer'"),
     (f"{HEADER}\n{GOOD}\nhere,{QUESTION[0]}\n", "row 2: expected 4 fields"),
     (f"{HEADER}\n{GOOD},more\n", "row 1: expected 4 fields"),
     (f"{HEADER}\n{GOOD[:-2]}-1\n", "row 1: rating: expected a whole number of at most 18 digits, got '-1'"),
@@ -398,12 +398,12 @@ def test_a_movie_is_a_gif_and_a_page_with_a_picture_for_each_step(tmp_path):
     for name in ("one.gif", "two.gif"): movie().save_gif(tmp_path / name)
     assert (tmp_path / "one.gif").read_bytes() == (tmp_path / "two.gif").read_bytes()
     with Image.open(tmp_path / "one.gif") as gif:
-        assert (gif.format, gif.n_frames, gif.info["duration"], gif.info["loop"]) == ("GIF", 3, 500, 0)
-        assert len({gif.seek(k) or gif.convert("RGB").tobytes() for k in range(3)}) == 3
+        assert (gif.format, gif.n_frames, gif.info["duration"], gif.info["loop"]) == ("GIF", 4, 500, 0)   # the question, and three steps
+        assert len({gif.seek(k) or gif.convert("RGB").tobytes() for k in range(4)}) == 4 and gif.info["duration"] == 1500
     page = movie()._repr_html_()
     assert page == movie()._repr_html_()
     pictures = re.findall(r'data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 3
+    assert len(pictures) == 6 and len(set(pictures)) == 4   # the last one three times
     for picture in pictures: Image.open(io.BytesIO(base64.b64decode(picture.replace("\\\n", "")))).verify()
 
 

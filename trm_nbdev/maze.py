@@ -8,8 +8,7 @@ __all__ = ['WALL', 'FREE', 'START', 'GOAL', 'PATH', 'parse_maze', 'format_maze',
            'read_maze_csv', 'maze_folder', 'maze_hard']
 
 # %% ../nbs/03_maze.ipynb #d3fa8482
-import csv
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, keep_identifiers, step_titles, strip
+from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, check_left, csv_folder, draw_rows, keep_identifiers, read_rows, shortened, step_titles, strip
 
 # %% ../nbs/03_maze.ipynb #683fb2b8
 WALL, FREE, START, GOAL, PATH = range(1, 6)  # 0 is padding
@@ -40,16 +39,12 @@ def _as_maze(maze: np.ndarray, side: int, what: str = "maze") -> np.ndarray:
     return np.ascontiguousarray(tokens, dtype=np.uint8)
 
 # %% ../nbs/03_maze.ipynb #d5e2e64e
-def _short(text: str) -> str:
-    "The start of a text, for messages."
-    return repr(text if len(text) <= 40 else text[:40] + "…")
-
 def parse_maze(
     text: str,  # side*side characters, row by row: '#', ' ', 'S', 'G' and 'o'
     side: int,  # rows and columns
 ) -> np.ndarray:  # (side*side,) uint8 tokens
     "The maze that `text` spells; `ValueError` for a wrong length or another character."
-    if len(text) != _cells(side): raise ValueError(f"expected {_cells(side)} characters for a {side}x{side} maze, got {len(text)}: {_short(text)}")
+    if len(text) != _cells(side): raise ValueError(f"expected {_cells(side)} characters for a {side}x{side} maze, got {len(text)}: {shortened(text)}")
     tokens = [_SYMBOLS.find(c) + 1 for c in text]
     if 0 in tokens: raise ValueError(f"character {tokens.index(0) + 1}: expected '#', ' ', 'S', 'G' or 'o', got {text[tokens.index(0)]!r}")
     return np.array(tokens, np.uint8)
@@ -328,33 +323,15 @@ def maze_splits(
     return Splits(train, valid, test)
 
 # %% ../nbs/03_maze.ipynb #21d6c9a9
-_COLUMNS = ["source", "question", "answer", "rating"]
-
-def _records(path: Path) -> Iterator[tuple[str, list[str]]]:
-    "Where each row of a CSV file stands, to begin messages with, and its fields; `ValueError` if they cannot be read."
-    row = 0
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as f:  # bytes that are no UTF-8 are met again in `_read_row`
-            lines = filter(None, csv.reader(f))
-            header = next(lines, [])
-            if header != _COLUMNS: raise ValueError(f"{path}: expected the columns {','.join(_COLUMNS)}, got {_short(','.join(header))}")
-            for row, fields in enumerate(lines, 1): yield f"{path}, row {row}: ", fields
-    except FileNotFoundError: raise
-    except (OSError, csv.Error) as e: raise ValueError(f"{path}, row {row + 1}: cannot be read: {e}") from None
-
 def _read_field(name: str, text: str, side: int, where: str) -> np.ndarray:
     try: return parse_maze(text, side)
     except ValueError as e: raise ValueError(f"{where}{name}: {e}") from None
 
 def _read_row(fields: list[str], side: int, where: str, rule: bool) -> tuple[np.ndarray, np.ndarray, int]:
     "Question, answer and rating of one row; `ValueError` that begins with `where` if anything is wrong with it."
-    line = ",".join(fields)
-    try: line.encode()
-    except UnicodeEncodeError as e: raise ValueError(f"{where}expected UTF-8, got the byte 0x{ord(line[e.start]) - 0xdc00:02x}") from None
-    if len(fields) != len(_COLUMNS): raise ValueError(f"{where}expected {len(_COLUMNS)} fields, got {len(fields)}: {_short(line)}")
-    question, answer = (_read_field(name, fields[_COLUMNS.index(name)], side, where) for name in ("question", "answer"))
+    question, answer = (_read_field(name, text, side, where) for name, text in zip(("question", "answer"), fields[1:3], strict=True))
     length = check_puzzle(question, answer, side, where, rule)
-    if fields[-1] != str(length): raise ValueError(f"{where}rating: expected {length}, the cells on the path, got {_short(fields[-1])}")
+    if fields[3] != str(length): raise ValueError(f"{where}rating: expected {length}, the cells on the path, got {shortened(fields[3])}")
     return question, answer, length
 
 def read_maze_csv(
@@ -366,7 +343,7 @@ def read_maze_csv(
     "Mazes of a Maze-Hard file; `ValueError` with file, row (from 1) and value for the first one that is wrong."
     wanted = None if rows is None else set(rows)
     found: list[tuple[np.ndarray, np.ndarray, int]] = []
-    for i, (where, fields) in enumerate(_records(Path(path))):
+    for i, (where, fields) in enumerate(read_rows(Path(path))):
         if wanted is not None and len(found) == len(wanted): break
         if wanted is None or i in wanted: found.append(_read_row(fields, side, where, rule))
     if wanted and len(found) < len(wanted): raise ValueError(f"{path}: expected at least {max(wanted) + 1} rows")
@@ -377,16 +354,8 @@ def read_maze_csv(
 def maze_folder(
     folder: str | Path,  # holds train.csv and test.csv, itself or in its folder maze-30x30-hard-1k
 ) -> Path:               # the folder that holds them
-    "Where train.csv and test.csv are: in `folder` or in `folder`/maze-30x30-hard-1k."
-    for place in (Path(folder), Path(folder) / "maze-30x30-hard-1k"):
-        if (place / "train.csv").is_file() and (place / "test.csv").is_file(): return place
-    raise FileNotFoundError(f"{folder}: expected train.csv and test.csv of Maze-Hard there or in its folder maze-30x30-hard-1k")
-
-def _shuffled_rows(path: Path, seed: int, least: str, n: int) -> list[int]:
-    "All row numbers of a CSV file in random order; at least `n`, which is called `least`."
-    available = sum(1 for _ in _records(path))
-    if available < n: raise ValueError(f"{path}: expected at least {least}={n} rows, got {available}")
-    return np.random.default_rng(seed).permutation(available).tolist()
+    "Where train.csv and test.csv are; `FileNotFoundError` where they are not."
+    return csv_folder(folder, "maze-30x30-hard-1k")
 
 def maze_hard(
     folder: str | Path,       # holds train.csv and test.csv, itself or in its folder maze-30x30-hard-1k
@@ -397,16 +366,14 @@ def maze_hard(
     augmented: bool = False,  # whether training draws turns and mirror images, solved anew
 ) -> Splits:
     "The paper's benchmark; `FileNotFoundError` without the files, `ValueError` for too few or broken rows."
-    check_counts(n_train, n_valid, n_test)
-    side, (train_csv, test_csv) = 30, [maze_folder(folder) / name for name in ("train.csv", "test.csv")]
-    train_rows, test_rows = _shuffled_rows(train_csv, seed, "n_train", n_train), _shuffled_rows(test_csv, seed, "n_test", n_test)
+    side, known = 30, set[bytes]()
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    known: set[bytes] = set()
-    for path, rows in ((train_csv, train_rows[:n_train]), (train_csv, train_rows[n_train:n_train + n_valid]), (test_csv, test_rows[:n_test])):
+    for path, rows in draw_rows(maze_folder(folder), n_train, n_valid, n_test, seed):
         q, a, _ = read_maze_csv(path, side, rows)
         names = canonical(q, side)
         new = np.array([name not in known for name in names], bool)
         parts.append((q[new], a[new]))
         known.update(names)
+    check_left(path, n_test, len(parts[2][0]))
     train, valid, test = (_puzzle_set("maze-hard", q, a, side, augmented and k == 0) for k, (q, a) in enumerate(parts))
     return Splits(train, valid, test)

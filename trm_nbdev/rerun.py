@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,15 @@ def execute(
     folder, started, error = out/'notebooks', time.perf_counter(), ''
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder/f'.{name}.{os.getpid()}.tmp.ipynb'
+    temporary.touch()  # a sign that it has begun
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # a kernel otherwise warns, each time, that it talks to us without encryption
     try: papermill.execute_notebook(str(notebook), str(temporary), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
     except PapermillExecutionError as e: error = f'the cell numbered [{e.exec_count}] failed with {e.ename}: {e.evalue}\n\n{_indent(e.source)}\n'
     except Exception as e: error = f'{type(e).__name__}: {e}'  # a dead kernel, a full disk: whatever it is, the other notebooks go on
-    if temporary.exists():
+    if temporary.stat().st_size:
         if not error: _forget_times(temporary)
         os.replace(temporary, folder/(f'{name}.failed.ipynb' if error else f'{name}.ipynb'))
+    temporary.unlink(missing_ok=True)
     if not error: (folder/f'{name}.failed.ipynb').unlink(missing_ok=True)
     return Outcome(name, time.perf_counter() - started, error)
 
@@ -168,7 +171,7 @@ def _check_data(profile: str, source: str, about: dict[str, str | None]) -> None
     missing = []
     for benchmark in dict.fromkeys(filter(None, about.values())):
         try: data_of(profile, benchmark, source)
-        except OSError as e: missing.append(f'{benchmark}, which {", ".join(n for n, b in about.items() if b == benchmark)} needs: {e}')
+        except (OSError, ValueError) as e: missing.append(f'{benchmark}, which {", ".join(n for n, b in about.items() if b == benchmark)} needs: {e}')
     if missing: raise FileNotFoundError('\n  '.join(['not all puzzles are there: bring the files, or choose notebooks with --only', *missing]))
 
 # %% ../nbs/32_rerun.ipynb #a0bf15bc
@@ -194,14 +197,22 @@ def execute_all(
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
     outcomes: dict[str, Outcome] = {}
-    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool, _Progress(len(p.notebooks)) as progress:
-        try:
-            for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
-                _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in stage}, outcomes, progress, p.out/'logs')
+    with _Progress(len(p.notebooks)) as progress:
+        for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
+            while left := [n for n in stage if n not in outcomes]: _in_a_pool(p, left, outcomes, progress)
+    return outcomes
+
+def _in_a_pool(p: Plan, names: list[str], outcomes: dict[str, Outcome], progress: _Progress) -> None:
+    "Execute notebooks until all are done, or a process dies (killed for memory, say): then those that had begun have failed, and the others are left."
+    for name in names:
+        for stale in _begun(p.out, name): stale.unlink(missing_ok=True)
+    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool:
+        try: _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in names}, outcomes, progress, p.out/'logs')
         except KeyboardInterrupt:  # what waits for a free process must not begin now
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return outcomes
+
+def _begun(out: Path, name: str) -> list[Path]: return [*(out/'notebooks').glob(f'.{name}.*.tmp.ipynb')]
 
 def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Progress, logs: Path) -> None:
     "Wait for some notebooks, and say what goes on meanwhile."
@@ -210,7 +221,10 @@ def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Pr
         done, left = wait(left, timeout=1)
         for f in done:
             e = f.exception()
-            outcomes[names[f]] = Outcome(names[f], time.time() - started, f'{type(e).__name__}: {e}') if e else f.result()
+            died = isinstance(e, BrokenProcessPool)
+            if died and not _begun(logs.parent, names[f]): continue  # it will be begun by another process
+            said = 'its process died, or one beside it: for want of memory, perhaps' if died else f'{type(e).__name__}: {e}'
+            outcomes[names[f]] = Outcome(names[f], time.time() - started, said) if e else f.result()
         progress.show(len(outcomes), status(logs, started))
 
 def summary(

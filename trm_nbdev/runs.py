@@ -81,7 +81,8 @@ PROFILES = {
         _named(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
         {}, _small, replace(_short, steps=3000), (0, 1, 2), 200),
     'paper': Profile('the paper\'s configuration, on a GPU',
-        BUILT_IN, _named(SudokuData((3, 3), n_test=422_786), MazeData(n_valid=0), ArcData(1, n_valid=0, concept=True), ArcData(2, n_valid=0, concept=True)),
+        _named(BUILT_IN[SUDOKU], BUILT_IN['Maze-Hard'], ArcData(1, n_valid=0), ArcData(2, n_valid=0)),
+        _named(SudokuData((3, 3), n_test=422_786), MazeData(n_valid=0), ArcData(1, n_valid=0, concept=True), ArcData(2, n_valid=0, concept=True)),
         _arc_steps, {}, TrainConfig(ema_warmup=False, compiled=True), (0,), 200),
 }
 
@@ -97,10 +98,10 @@ def data_of(
     benchmark: str = SUDOKU,          # a key of `BUILT_IN`
     source: str | Path | None = None, # see `load`
 ) -> BenchmarkData:
-    "The puzzles of a benchmark at a profile's size; errors as `real_folder`, and FileNotFoundError where files are missing."
+    "The puzzles of a benchmark at a profile's size; errors as `load` where files are missing, or are those of another benchmark."
     p, folder = profile_of(profile), real_folder(benchmark, source)
     data = replace(p.real[benchmark], folder=folder) if folder else p.built_in[benchmark]  # type: ignore[type-var]  # dataclasses
-    data.files()
+    data.glance()
     return data
 
 # %% ../nbs/30_runs.ipynb #5e6c5303
@@ -205,7 +206,7 @@ def examples(
     many: int = 4,      # puzzles to keep
     as_they_are: np.ndarray | None = None,  # identifiers to choose from: those of ARC's tasks in no other version; None: all
 ) -> list[dict]:        # each with index, question, truth and the answer after every step, as lists of tokens
-    "The puzzles that came out right after the most changes of mind; where too few came out right, others after them."
+    "The puzzles that came out right after the most changes of mind; where too few came out right, others after them. Of very many puzzles, `solve_tests` offers the first block."
     changes = (answers.tokens[1:] != answers.tokens[:-1]).any(-1).sum(0)
     right = solved_puzzles(answers.tokens[-1], test.labels)
     eligible = np.arange(len(test)) if as_they_are is None else np.flatnonzero(np.isin(test.identifiers, as_they_are))
@@ -219,12 +220,12 @@ def trained_residuals(
     many: int = 64,     # how many of them
 ) -> list[float]:       # N_sup*T*n relative residuals, see `residuals`; none for models without y and z
     "How far each latent update moves z in the averaged network, in float32, over all supervision steps."
-    c = replace(t.model.config, dtype='float32')
+    c = replace(t.model.config, dtype='float32', num_puzzle_identifiers=1)
     if c.features != 'y,z': return []
     model = TRM(c).to(t.model.device)
-    model.embed.puzzles = t.average.embed.puzzles  # which may be large
+    model.embed.puzzles = t.average.embed.puzzles  # which may be large: no second one
     model.load_state_dict(t.average.state_dict())
-    x = model.embed(*(torch.from_numpy(a[:many]).to(model.device).long() for a in (test.inputs, test.identifiers)))
+    x = model.embed(*(torch.from_numpy(a[:many].copy()).to(model.device).long() for a in (test.inputs, test.identifiers)))
     (y, z), moved = model.initial(len(x)), []
     for _ in range(c.n_sup):
         y, z, m = residuals(model.net, x, y, z, c.n, c.T, model.answer_net)

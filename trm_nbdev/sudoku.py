@@ -9,8 +9,7 @@ __all__ = ['Box', 'Clues', 'side_of', 'parse_grid', 'format_grid', 'to_tokens', 
            'equivalent_pairs', 'generate', 'sudoku_splits', 'read_sudoku_csv', 'extreme_folder', 'sudoku_extreme']
 
 # %% ../nbs/02_sudoku.ipynb #0970b3ee
-import csv
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache, partial
 from itertools import chain, permutations, product
 from pathlib import Path
@@ -22,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, keep_identifiers, step_titles, strip
+from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, check_left, csv_folder, draw_rows, keep_identifiers, read_rows, shortened, step_titles, strip
 
 # %% ../nbs/02_sudoku.ipynb #bd324ced
 Box = tuple[int, int]  # rows and columns of one box
@@ -654,33 +653,18 @@ def sudoku_splits(
     return Splits(train, valid, test)
 
 # %% ../nbs/02_sudoku.ipynb #e157bd6d
-_COLUMNS = ("source", "question", "answer", "rating")
-
-def _read_row(row: dict, box: Box, where: str) -> tuple[np.ndarray, np.ndarray, int]:
+def _read_row(fields: list[str], box: Box, where: str) -> tuple[np.ndarray, np.ndarray, int]:
     "Question, answer and rating of one row; `ValueError` that begins with `where` if anything is wrong with it."
-    if None in row or None in row.values(): raise ValueError(f"{where}expected {len(_COLUMNS)} fields")
-    if not row["rating"].isdecimal() or len(row["rating"]) > 18:  # 18 digits fit into an int64
-        raise ValueError(f"{where}rating: expected a whole number of at most 18 digits, got {row['rating'][:40]!r}")
-    question, answer = (_read_grid(row[column], box, f"{where}{column}: ") for column in ("question", "answer"))
-    check_puzzle(question, answer, box, where)
-    return question, answer, int(row["rating"])
+    _, question, answer, rating = fields
+    if not rating.isdecimal() or len(rating) > 18:  # 18 digits fit into an int64
+        raise ValueError(f"{where}rating: expected a whole number of at most 18 digits, got {shortened(rating)}")
+    x, y = _read_grid(question, box, f"{where}question: "), _read_grid(answer, box, f"{where}answer: ")
+    check_puzzle(x, y, box, where)
+    return x, y, int(rating)
 
 def _read_grid(text: str, box: Box, where: str) -> np.ndarray:
     try: return parse_grid(text, box)
     except ValueError as e: raise ValueError(f"{where}{e}") from None
-
-def _dicts(path: Path) -> Iterator[dict]:
-    "The rows of a CSV file that has all columns; a byte that is no text becomes a character that no field allows."
-    read = 0
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as f:
-        try:
-            reader = csv.DictReader(f)
-            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if missing: raise ValueError(f"{path}: expected the columns {', '.join(_COLUMNS)}, missing: {', '.join(missing)}")
-            for row in reader:
-                yield row
-                read += 1
-        except csv.Error as e: raise ValueError(f"{path}, row {read + 1}: {e}") from None
 
 def read_sudoku_csv(
     path: str | Path,                      # a CSV file with the columns source, question, answer, rating
@@ -688,9 +672,9 @@ def read_sudoku_csv(
     rows: Collection[int] | None = None,  # which rows to take, counted from 0, in the order of the file; by default all
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # questions and answers (N, side*side) uint8 digits, ratings (N,)
     "Puzzles of a Sudoku-Extreme file; `ValueError` with file, row (from 1) and value for the first one that is wrong."
-    path, found, cells = Path(path), [], side_of(box) ** 2
-    for i, row in enumerate(_dicts(path)):
-        if rows is None or i in rows: found.append(_read_row(row, box, f"{path}, row {i + 1}: "))
+    found, cells = [], side_of(box) ** 2
+    for i, (where, fields) in enumerate(read_rows(Path(path))):
+        if rows is None or i in rows: found.append(_read_row(fields, box, where))
         if rows is not None and len(found) == len(rows): break
     questions, answers, ratings = zip(*found, strict=True) if found else ((), (), ())
     return (np.array(questions, np.uint8).reshape(-1, cells), np.array(answers, np.uint8).reshape(-1, cells), np.array(ratings, np.int64))
@@ -699,16 +683,8 @@ def read_sudoku_csv(
 def extreme_folder(
     folder: str | Path,  # holds train.csv and test.csv, itself or in its folder sudoku-extreme
 ) -> Path:               # the folder that holds them
-    "Where train.csv and test.csv are: in `folder` or in `folder`/sudoku-extreme."
-    for place in (Path(folder), Path(folder) / "sudoku-extreme"):
-        if (place / "train.csv").is_file() and (place / "test.csv").is_file(): return place
-    raise FileNotFoundError(f"{folder}: expected train.csv and test.csv of Sudoku-Extreme there or in its folder sudoku-extreme")
-
-def _shuffled_rows(path: Path, seed: int, least: str, n: int) -> list[int]:
-    "All row numbers of a CSV file in random order; at least `n`, which is called `least`."
-    available = sum(1 for _ in _dicts(path))
-    if available < n: raise ValueError(f"{path}: expected at least {least}={n} rows, got {available}")
-    return np.random.default_rng(seed).permutation(available).tolist()
+    "Where train.csv and test.csv are; `FileNotFoundError` where they are not."
+    return csv_folder(folder, "sudoku-extreme")
 
 def sudoku_extreme(
     folder: str | Path,    # holds train.csv and test.csv, itself or in its folder sudoku-extreme
@@ -718,13 +694,12 @@ def sudoku_extreme(
     seed: int = 0,         # of the samples
 ) -> Splits:
     "The paper's benchmark; `FileNotFoundError` without the files, `ValueError` for too few or broken rows."
-    check_counts(n_train, n_valid, n_test)
-    box, (train_csv, test_csv) = (3, 3), [extreme_folder(folder) / name for name in ("train.csv", "test.csv")]
-    train_rows, test_rows = _shuffled_rows(train_csv, seed, "n_train", n_train), _shuffled_rows(test_csv, seed, "n_test", n_test)
+    box: Box = (3, 3)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for path, rows in ((train_csv, train_rows[:n_train]), (train_csv, train_rows[n_train:n_train + n_valid]), (test_csv, test_rows[:n_test])):
+    for path, rows in draw_rows(extreme_folder(folder), n_train, n_valid, n_test, seed):
         q, a, _ = read_sudoku_csv(path, box, set(rows))
         known = [j for earlier, _ in parts for _, j in equivalent_pairs(earlier, q, box)[0]]
         parts.append((np.delete(q, known, axis=0), np.delete(a, known, axis=0)))
+    check_left(path, n_test, len(parts[2][0]))
     train, valid, test = (_puzzle_set("sudoku-extreme", q, a, box, augmented=k == 0) for k, (q, a) in enumerate(parts))
     return Splits(train, valid, test)
