@@ -10,11 +10,11 @@ __all__ = ['HUB', 'SUDOKU', 'BUILT_IN', 'BenchmarkData', 'sha256', 'SudokuData',
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Sequence
-import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, lru_cache, partial

@@ -19,7 +19,21 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, check_left, csv_folder, draw_rows, keep_identifiers, read_rows, shortened, step_titles, strip
+from trm_nbdev.puzzles import (
+    Movie,
+    PuzzleSet,
+    Splits,
+    animate,
+    check_counts,
+    check_left,
+    csv_folder,
+    draw_rows,
+    keep_identifiers,
+    read_rows,
+    shortened,
+    step_titles,
+    strip,
+)
 
 # %% ../nbs/03_maze.ipynb #683fb2b8
 WALL, FREE, START, GOAL, PATH = range(1, 6)  # 0 is padding

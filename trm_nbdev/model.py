@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'POSITIONS', 'TRMConfig', 'Question', 'Pretrained', 'TRM', 'n_parameters', 'flops', 'Cost', 'one_step',
-           'cost']
+           'cost', 'training_memory']
 
 # %% ../nbs/15_model.ipynb #e6e986ac
 import json
@@ -21,10 +21,13 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .act import HALTING, q_head
 from .network import MIXERS, Linear, TinyNetwork, swiglu_width, trunc_normal_
-from .recursion import FEATURES, GRADIENTS, State, deep_recursion
+from .recursion import FEATURES, GRADIENTS, State, deep_recursion, recomputed
 from .supervision import empty_carry, supervision_step
 
 with warnings.catch_warnings():
@@ -175,6 +178,7 @@ class TRM(nn.Module, Pretrained, library_name='trm_nbdev', paper_url='https://ar
             self.answer_net = network(layers=c.answer_layers) if c.answer_layers else None
             self.output_head, self.q_head = Linear(D, c.vocab_size), q_head(D)
             self.register_buffer('state0', trunc_normal_(torch.empty(FEATURES[c.features][1](c.n), D)))
+        self.recompute = False  # less memory for more work, see `recomputed`
 
     @property
     def device(self) -> torch.device: return self.state0.device
@@ -192,7 +196,8 @@ class TRM(nn.Module, Pretrained, library_name='trm_nbdev', paper_url='https://ar
     ) -> tuple[State, Tensor, Tensor]: # the next state, logits (B, seq_len, V), and logits of halting and of going on (B, 2) in float32 or float64
         "One supervision step's deep recursion and its two heads."
         c = self.config
-        state = deep_recursion(self.net, self.embed(tokens, puzzles), state, c.n, c.T, self.answer_net, FEATURES[c.features][0], GRADIENTS[c.gradient])
+        net, answer = (self.net, self.answer_net) if not self.recompute else (recomputed(self.net), self.answer_net and recomputed(self.answer_net))
+        state = deep_recursion(net, self.embed(tokens, puzzles), state, c.n, c.T, answer, FEATURES[c.features][0], GRADIENTS[c.gradient])
         y, q = state[0], self.q_head(state[0][:, 0])
         return state, self.output_head(y[:, c.puzzle_emb_len:]), q.to(torch.promote_types(q.dtype, torch.float32))
 
@@ -250,3 +255,30 @@ def cost(
     one_step(model, 1)
     f, own = flops(config), n_parameters(model, puzzles=False)
     return Cost(own, n_parameters(model) - own, len(layers)//len(passes), len(passes), f['training'], f['solving'])
+
+# %% ../nbs/15_model.ipynb #558e7545
+class _Alive(TorchDispatchMode):
+    "Inside the `with`, notes the most bytes that tensors made there take at a time."
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for t in tree_leaves(out):
+            if isinstance(t, Tensor) and not t.is_sparse: self.known[t.untyped_storage()._cdata] = StorageWeakRef(t.untyped_storage()), t.untyped_storage().nbytes()
+        self.known = {k: v for k, v in self.known.items() if not v[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.known.values()))
+        return out
+
+def training_memory(
+    config: TRMConfig,       # a model, of any size: nothing is computed
+    batch_size: int,         # slots
+    recompute: bool = False, # keep the inputs of the network alone?
+) -> int:                    # bytes
+    "The most memory that one eager training step takes besides the weights: activations and gradients."
+    with torch.device('meta'): model = TRM(config)
+    model.recompute = recompute
+    with _Alive() as alive: one_step(model, batch_size).backward()
+    return alive.peak

@@ -125,7 +125,8 @@ class RunSpec:
     @property
     def key(self) -> str:
         "Hash of what determines the result."
-        what = dict(protocol=PROTOCOL, data=self.data.origin(), model=asdict(self.model), how=asdict(self.how), seed=self.seed)
+        how = {k: v for k, v in asdict(self.how).items() if k != 'recompute'}  # which changes no result
+        what = dict(protocol=PROTOCOL, data=self.data.origin(), model=asdict(self.model), how=how, seed=self.seed)
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -21,7 +21,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numba import njit
 
-from .puzzles import Movie, PuzzleSet, Splits, animate, check_counts, check_left, csv_folder, draw_rows, keep_identifiers, read_rows, shortened, step_titles, strip
+from trm_nbdev.puzzles import (
+    Movie,
+    PuzzleSet,
+    Splits,
+    animate,
+    check_counts,
+    check_left,
+    csv_folder,
+    draw_rows,
+    keep_identifiers,
+    read_rows,
+    shortened,
+    step_titles,
+    strip,
+)
 
 # %% ../nbs/02_sudoku.ipynb #bd324ced
 Box = tuple[int, int]  # rows and columns of one box

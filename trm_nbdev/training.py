@@ -57,6 +57,7 @@ class TrainConfig:
     evaluations: int = 8        # times that validation puzzles are solved on the way
     compiled: bool = False      # let torch.compile fuse the network (needs a C++ compiler on a CPU)
     threads: int = 1            # CPU threads; part of the recipe, because sums depend on it
+    recompute: bool = False     # less memory for a fifth more work: keep the network's inputs alone; changes no result
 
     def __post_init__(self) -> None:
         for name in ('steps', 'batch_size', 'threads'):
@@ -99,6 +100,7 @@ def begin(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TRM(config).to(device)
+    model.recompute = how.recompute
     puzzles, model.embed.puzzles = model.embed.puzzles, None  # not averaged, nor copied: it may have a million rows
     optimizers = {OPTIMIZERS[how.optimizer](model.parameters(), how.lr, how.betas, how.weight_decay): how.lr}
     t = Training(model, ema(model, how.ema_decay, how.ema_warmup), optimizers, empty_carry(model.initial(how.batch_size), config.seq_len),
