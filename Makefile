@@ -25,12 +25,12 @@ results: install  ## draw every table and picture; train what has no record yet
 retrain: install  ## the same, training everything anew
 	$(RERUN) --force
 
-# Two notebooks run at a time, so each gets one thread. pytest comes last: its summary closes the output.
+# Two notebooks or files of tests run at a time, so each gets one thread. pytest comes last: its summary closes the output.
 test: install  ## lint, types, notebooks, tests
 	$(BIN)/ruff check setup.py tools trm_nbdev tests
 	$(BIN)/mypy
 	env -u TRM_DATA -u TRM_RETRAIN_BEFORE -u TRM_WORKERS OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lab: install  ## read the book in JupyterLab
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb

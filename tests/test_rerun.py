@@ -174,3 +174,29 @@ def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
     assert p.returncode == 1 and 'Traceback' not in err, err
     said = {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}
     assert said == {'ema': 'FAILED', 'layers': 'ok', 'results': 'ok'} and 'its process died' in out
+
+
+def test_ctrl_c_keeps_what_was_finished(tmp_path):
+    words = [Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', '--jobs', '1', '--out', tmp_path]
+    p = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True)
+    while p.poll() is None and not list((tmp_path/'runs').glob('*.json')): time.sleep(.02)
+    os.killpg(p.pid, signal.SIGINT)   # as a terminal does: to all processes
+    _, err = p.communicate()
+    assert p.returncode == 130 and 'interrupted: finished runs are recorded' in err and 'Traceback' not in err, err
+    assert list((tmp_path/'runs').glob('*.json'))
+
+
+def test_a_place_that_cannot_be_written_is_an_error_before_anything_runs(tmp_path):
+    (tmp_path/'file').write_text('')
+    done = rerun('--profile', 'smoke', '--out', tmp_path/'file'/'out', cwd=tmp_path)
+    assert done.returncode == 2 and 'Not a directory' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_a_loss_that_is_no_number_fails_the_notebook_with_the_step_and_the_gradient(tmp_path):
+    code = "from trm_nbdev.runs import run_rows\nrun_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"
+    cells = [nbformat.v4.new_code_cell('profile = "quick"\nseeds = None\ndata = None\nout = None', metadata={'tags': ['parameters']}), nbformat.v4.new_code_cell(code)]
+    (tmp_path/'nbs').mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), tmp_path/'nbs'/'wild.ipynb')
+    done = rerun('--profile', 'smoke', '--notebooks', tmp_path/'nbs', '--out', tmp_path/'out', cwd=tmp_path)
+    assert done.returncode == 1 and 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout, done.stdout
+    assert list((tmp_path/'out'/'runs').glob('*.json')) == []

@@ -1,5 +1,6 @@
 "Package, README and notebooks say the same: each is made again in a copy of the checkout, and must not change."
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -61,3 +62,13 @@ def test_experiments_have_one_parameters_cell_and_export_nothing(notebook):
     tags = [tag for cell in cells(notebook) for tag in cell['metadata'].get('tags', [])]
     assert tags.count('parameters') == 1
     assert not [cell for cell in cells(notebook) if ''.join(cell['source']).startswith('#| export')]
+
+
+LINK = re.compile(r'\]\(([^)#\s]+)[^)]*\)')
+
+
+@pytest.mark.parametrize('file', [ROOT/'README.md', *BOOK, *EXPERIMENTS], ids=lambda p: p.stem)
+def test_links_within_the_checkout_lead_somewhere(file):
+    text = file.read_text(encoding='utf-8') if file.suffix == '.md' else '\n'.join(''.join(c['source']) for c in cells(file) if c['cell_type'] == 'markdown')
+    within = [link for link in LINK.findall(text) if not re.match(r'\w+:', link)]
+    assert [link for link in within if not (file.parent/link).exists()] == []

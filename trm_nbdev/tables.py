@@ -285,7 +285,7 @@ def curves(
     for k, (method, records) in enumerate(table.items()):
         for r in records:
             points = [(c['samples'], 100*c['valid_exact']) for c in r['curve'] if c['valid_exact'] is not None]
-            ax.plot([s for s, _ in points], [v for _, v in points], 'o-', ms=3, color=f'C{k}', label=method if r is records[0] else None)
+            ax.plot([s for s, _ in points], [v for _, v in points], 'os^Dv'[k % 5], ls=('-', '--', ':', '-.')[k % 4], ms=4, color=f'C{k}', label=method if r is records[0] else None)
     ax.set(xlabel='training samples', ylabel='validation puzzles solved, %', ylim=(-2, 102))
     ax.legend(fontsize=8)
     return ax
