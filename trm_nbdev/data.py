@@ -320,8 +320,8 @@ def is_whole(
 ) -> bool:
     "Whether all files are there as they were written."
     try:
-        index = json.loads((place/'index.json').read_text(encoding='utf-8'))
-        return index['hash'] == _hash(index['files']) and all(sha256(place/name) == known for name, known in index['files'].items())
+        kept = json.loads((place/'index.json').read_text(encoding='utf-8'))
+        return kept['hash'] == _hash(kept['files']) and all(sha256(place/name) == known for name, known in kept['files'].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError): return False
 
 def _read(data: BenchmarkData, place: Path) -> Splits:

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numba import njit
+from tqdm import tqdm
 
 from trm_nbdev.puzzles import (
     Movie,
@@ -305,12 +306,15 @@ def generate(
     if not 2 <= min_path <= _cells(side): raise ValueError(f"min_path: expected 2..{_cells(side)}, got {min_path}")
     rng, vain = np.random.default_rng(seed), 0
     found: dict[bytes, np.ndarray] = {}
+    bar = tqdm(total=n, desc="generating mazes", unit="", delay=5, leave=False)  # shown where it takes longer than 5 seconds
     while len(found) < n:
         before, batch = len(found), _draw_batch(rng, side, min_path)
         for name, question in zip(canonical(batch, side), batch, strict=True): found.setdefault(name, question)
+        bar.update(len(found) - before)
         vain = vain + _BATCH if len(found) == before else 0
         if vain >= _TRIES:
             raise ValueError(f"min_path: found {before} mazes of {side}x{side} with paths of {min_path} cells, then no new one among {vain}; expected {n}")
+    bar.close()
     questions = np.array(list(found.values())[:n])
     return questions, _solve_all(questions, side)[1]
 
