@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from trm_nbdev.baselines import RIVALS, VARIANTS
 from trm_nbdev.data import BUILT_IN
-from trm_nbdev.runs import data_of, run_spec, variants
+from trm_nbdev.runs import PROFILES, data_of, run_spec, variants
 from trm_nbdev.sudoku import format_grid, generate
 from trm_nbdev.tables import TABLE1
 
@@ -41,7 +41,7 @@ def test_every_experiment_runs_and_is_counted(everything):
     out, _, done = everything
     assert 'all well' in done.stdout
     assert sorted(p.stem for p in (out/'notebooks').iterdir()) == [p.stem for p in EXPERIMENTS]
-    for name in ('table1', 'mlp_vs_attention', 'layers', 'fixed_point_vs_full_backprop', 'ema', 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2'):
+    for name in ('table1', 'mlp_vs_attention', 'layers', 'fixed_point_vs_full_backprop', 'ema', 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2', 'early_stop'):
         for ending in ('csv', 'md', 'png'): assert (out/f'{name}.{ending}').stat().st_size > 100
     assert (out/'residuals.png').stat().st_size > 10_000
 
@@ -50,6 +50,7 @@ def test_each_run_is_trained_once_although_several_notebooks_need_it(everything)
     out = everything[0]
     ids = {run_spec('smoke', changes).id for changes in variants(*(m for m in TABLE1.index if m != 'no EMA')).values()}
     ids |= {run_spec('smoke', VARIANTS[variant], data=data_of('smoke', benchmark)).id for benchmark in BUILT_IN for variant in RIVALS.values()}
+    ids.add(run_spec('smoke', {'steps': 2*PROFILES['smoke'].how.steps}).id)   # early_stop's longer training
     recorded = {p.stem for p in (out/'runs').glob('*.json')}
     assert ids < recorded and len(recorded) == len(ids) + 1   # and the short run that checks the records
     assert not list(out.rglob('*.tmp*'))
