@@ -2,6 +2,8 @@
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from configparser import ConfigParser
 from pathlib import Path
@@ -15,6 +17,12 @@ atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 
 FOLDERS = ['nbs', 'tests', 'tools', 'trm_nbdev', 'README_files']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
+ENV = os.environ | {'OMP_NUM_THREADS': '1'}
+
+
+def rerun(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess:
+    "The command trm-rerun, as typed in the folder `cwd`."
+    return subprocess.run([Path(sys.executable).parent/'trm-rerun', *map(str, words)], cwd=cwd, env=ENV | env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope='session')

@@ -1,31 +1,18 @@
 "The experiments as their users run them: papermill and trm-rerun, from any folder, in the smoke profile."
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections import Counter
-from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
-from conftest import ROOT
+from conftest import ROOT, rerun
 
 from trm_nbdev.baselines import RIVALS, VARIANTS
 from trm_nbdev.data import BUILT_IN
 from trm_nbdev.runs import PROFILES, data_of, run_spec, variants
-from trm_nbdev.sudoku import format_grid, generate
 from trm_nbdev.tables import TABLE1
 
 EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
-ENV = os.environ | {'OMP_NUM_THREADS': '1'}
-
-
-def rerun(*words, cwd, **env):
-    "The command trm-rerun, as typed in the folder `cwd`."
-    return subprocess.run([Path(sys.executable).parent/'trm-rerun', *map(str, words)], cwd=cwd, env=ENV | env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope='module')
@@ -91,113 +78,3 @@ def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
     papermill.execute_notebook(str(ROOT/'nbs'/'experiments'/'layers.ipynb'), 'out.ipynb', {'profile': 'smoke', 'out': 'here', 'seeds': '0 1'},
                                progress_bar=False, kernel_name='python3')
     assert len(list((tmp_path/'here'/'runs').glob('*.json'))) == 4   # two rows, two seeds
-
-
-@pytest.mark.parametrize('words, says', [
-    (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
-    (['--only', 'lion'], 'no experiment is called lion'),
-    (['--seeds', '0', '0'], 'expected different whole numbers'),
-    (['--seeds', '-1'], 'expected'),
-    (['--data', 'nowhere'], 'Maze-Hard, which maze_hard needs'),
-    (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
-    (['--jobs', '0'], 'jobs is 0'),
-    (['--notebooks', '.'], 'no notebooks in'),
-    (['--steps', '3'], 'unrecognized arguments: --steps'),
-])
-def test_wrong_words_are_refused_before_anything_runs(tmp_path, words, says):
-    done = rerun(*words, cwd=tmp_path)
-    assert done.returncode == 2 and says in done.stderr
-    assert list(tmp_path.iterdir()) == [] and 'Traceback' not in done.stderr
-
-
-def sudoku_extreme(folder, n_train, n_test):
-    "A small data set in the public layout, of generated puzzles."
-    folder.mkdir()
-    questions, answers = generate(n_train + n_test, box=(3, 3), clues=30, seed=5)
-    rows = [f'made,{format_grid(q, (3, 3))},{format_grid(a, (3, 3))},0' for q, a in zip(questions, answers, strict=True)]
-    for name, part in [('train', rows[:n_train]), ('test', rows[n_train:])]:
-        (folder/f'{name}.csv').write_text('\n'.join(['source,question,answer,rating', *part]) + '\n')
-    return folder
-
-
-def test_real_puzzles_from_a_folder(tmp_path):
-    folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
-    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
-    assert {r['data']['name'] for r in records} == {'sudoku-extreme'} and len(records[0]['data']['test.csv']) == 64
-    assert str(tmp_path) not in (tmp_path/'out'/'notebooks'/'mlp_vs_attention.ipynb').read_text().replace(str(tmp_path/'out'), '')
-    assert not any(str(tmp_path) in p.read_text() for p in (tmp_path/'out'/'runs').glob('*.json'))
-
-
-def test_the_real_files_of_all_four_where_they_are_at_hand(tmp_path, root):
-    data = root.parent/'shared'/'data'
-    if not data.is_dir(): pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
-    benchmarks = 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2'
-    done = rerun('--profile', 'smoke', '--only', *benchmarks, '--data', data, '--out', tmp_path/'out', '--jobs', 2, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
-    assert Counter(r['benchmark'] for r in records) == {'Sudoku-Extreme': 4, 'Maze-Hard': 4, 'ARC-AGI-1': 4, 'ARC-AGI-2': 4}
-    assert {r['data']['name'] for r in records if 'ARC' not in r['benchmark']} == {'sudoku-extreme', 'maze-hard'}
-    assert all(any(len(str(v)) == 64 for k, v in r['data'].items() if k.endswith(('.csv', '.json'))) for r in records)   # the files' SHA-256
-    for name in benchmarks:
-        for ending in ('.csv', '.md', '.png', '_bars.png', '_steps.png', '.gif'): assert (tmp_path/'out'/f'{name}{ending}').stat().st_size > 100
-    sent = json.loads((tmp_path/'out'/'arc_agi_1_submission.json').read_text())
-    assert sent and all(test.keys() == {'attempt_1', 'attempt_2'} for tests in sent.values() for test in tests)
-
-
-def test_a_bad_row_ends_the_run_with_its_place(tmp_path):
-    folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
-    lines = (folder/'train.csv').read_text().splitlines()
-    lines[3] = lines[3].replace(lines[3].split(',')[1], 'x'*81)
-    (folder/'train.csv').write_text('\n'.join(lines) + '\n')
-    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
-    assert done.returncode == 1 and 'FAILED' in done.stdout
-    assert 'ValueError' in done.stdout and 'train.csv' in done.stdout and "'x'" in done.stdout
-    assert list((tmp_path/'out'/'runs').glob('*.json')) == []
-
-
-def test_two_processes_train_a_run_once(tmp_path):
-    code = f"from pathlib import Path; from trm_nbdev.runs import run, run_spec; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
-    both = [subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}) for _ in range(2)]
-    finished = [p.communicate()[0].strip() for p in both]
-    assert finished[0] == finished[1] != ''
-
-
-@pytest.mark.skipif(not Path('/proc').is_dir(), reason='finds processes in /proc')
-def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
-    p = subprocess.Popen([Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', 'results', '--jobs', '1', '--out', tmp_path],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-    while not list((tmp_path/'notebooks').glob('.ema.*')): time.sleep(.02)
-    worker, = list((tmp_path/'notebooks').glob('.ema.*'))
-    os.kill(int(worker.name.split('.')[2]), signal.SIGKILL)
-    out, err = p.communicate()
-    assert p.returncode == 1 and 'Traceback' not in err, err
-    said = {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}
-    assert said == {'ema': 'FAILED', 'layers': 'ok', 'results': 'ok'} and 'its process died' in out
-
-
-def test_ctrl_c_keeps_what_was_finished(tmp_path):
-    words = [Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', '--jobs', '1', '--out', tmp_path]
-    p = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True)
-    while p.poll() is None and not list((tmp_path/'runs').glob('*.json')): time.sleep(.02)
-    os.killpg(p.pid, signal.SIGINT)   # as a terminal does: to all processes
-    _, err = p.communicate()
-    assert p.returncode == 130 and 'interrupted: finished runs are recorded' in err and 'Traceback' not in err, err
-    assert list((tmp_path/'runs').glob('*.json'))
-
-
-def test_a_place_that_cannot_be_written_is_an_error_before_anything_runs(tmp_path):
-    (tmp_path/'file').write_text('')
-    done = rerun('--profile', 'smoke', '--out', tmp_path/'file'/'out', cwd=tmp_path)
-    assert done.returncode == 2 and 'Not a directory' in done.stderr and 'Traceback' not in done.stderr
-
-
-def test_a_loss_that_is_no_number_fails_the_notebook_with_the_step_and_the_gradient(tmp_path):
-    code = "from trm_nbdev.runs import run_rows\nrun_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"
-    cells = [nbformat.v4.new_code_cell('profile = "quick"\nseeds = None\ndata = None\nout = None', metadata={'tags': ['parameters']}), nbformat.v4.new_code_cell(code)]
-    (tmp_path/'nbs').mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), tmp_path/'nbs'/'wild.ipynb')
-    done = rerun('--profile', 'smoke', '--notebooks', tmp_path/'nbs', '--out', tmp_path/'out', cwd=tmp_path)
-    assert done.returncode == 1 and 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout, done.stdout
-    assert list((tmp_path/'out'/'runs').glob('*.json')) == []
