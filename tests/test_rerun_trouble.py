@@ -14,7 +14,6 @@ from conftest import ENV, rerun
 
 from trm_nbdev.sudoku import format_grid, generate
 
-
 @pytest.mark.parametrize('words, says', [
     (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
     (['--only', 'lion'], 'no experiment is called lion'),
