@@ -28,12 +28,13 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from .act import HALTING, act
-from .checkpoints import load_checkpoint, save_checkpoint
+from .checkpoints import kept_steps, load_checkpoint, save_checkpoint
+from .devices import agreed, average_gradients, averaged, gather, last_words, on_the_whole, rank, ranks, share
 from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
 from .puzzles import PuzzleSet, Rows, Splits, Stream
-from .solving import check_identifiers, score, think
+from .solving import check_identifiers, score, think_together
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
 
 # %% ../nbs/21_training.ipynb #9efae3c4
@@ -94,28 +95,29 @@ def begin(
     how: TrainConfig,                 # how
     seed: int = 0,                    # of the initial weights and of the exploration
     device: str | None = None,        # default: 'cuda' where there is one, else 'cpu'
-) -> Training:                        # at step 0, all slots empty
+) -> Training:                        # at step 0, all slots empty; of several processes, each has its share of them
     "A fresh model, its average, its optimiser and an empty carry, all determined by the seed."
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    with torch.random.fork_rng():
+    share(how.batch_size)  # ValueError before anything is built
+    with torch.random.fork_rng(devices=[]):  # it is made on the CPU
         torch.manual_seed(seed)
         model = TRM(config).to(device)
     model.recompute = how.recompute
     puzzles, model.embed.puzzles = model.embed.puzzles, None  # not averaged, nor copied: it may have a million rows
     optimizers = {OPTIMIZERS[how.optimizer](model.parameters(), how.lr, how.betas, how.weight_decay): how.lr}
-    t = Training(model, ema(model, how.ema_decay, how.ema_warmup), optimizers, empty_carry(model.initial(how.batch_size), config.seq_len),
+    t = Training(model, ema(model, how.ema_decay, how.ema_warmup), optimizers, empty_carry(model.initial(how.batch_size//ranks()), config.seq_len),
                  torch.Generator(device).manual_seed(seed))
     model.embed.puzzles = t.average.embed.puzzles = puzzles   # one table for both models
     if puzzles: optimizers[SignSGD(puzzles.parameters(), how.puzzle_emb_lr, how.puzzle_emb_weight_decay)] = how.puzzle_emb_lr
     return t
 
 def to_tensors(
-    rows: Rows,      # a batch of the stream
+    rows: Rows,      # a batch of the stream, for all slots
     model: TRM,      # whose batch it will be
-) -> Batch:          # all int64 on the model's device, labels IGNORE where there is no answer
+) -> Batch:          # for this process's slots, all int64 on the model's device, labels IGNORE where there is no answer
     "A batch of the stream, ready for a supervision step; `ValueError` for puzzles that the model has no embedding for."
     check_identifiers(rows[2], model.config)
-    x, t, who = (torch.from_numpy(a).to(model.device).long() for a in rows)
+    x, t, who = (torch.from_numpy(a[share(len(a))]).to(model.device).long() for a in rows)
     return x, t.masked_fill(t == 0, IGNORE), who
 
 # %% ../nbs/21_training.ipynb #f11e8afa
@@ -137,13 +139,14 @@ def train_step(
     t: Training,         # changed in place
     how: TrainConfig,    # how to train
     batch: Batch,        # a puzzle offered to each slot
-) -> StepResult:         # losses and what was solved
+) -> StepResult:         # losses and what was solved, in this process's slots
     "One supervision step, one optimiser step, one step of the average."
     rule, n_sup = HALTING[t.model.config.halting], t.model.config.n_sup
-    halt = partial(act, n_sup=n_sup, exploration=how.exploration, generator=t.generator, stop=rule.stop)
-    t.carry, result = supervision_step(t.model, t.carry, t.model.initial(how.batch_size), batch, halt, how.halt_weight, rule.target(n_sup))
+    halt = on_the_whole(partial(act, n_sup=n_sup, exploration=how.exploration, generator=t.generator, stop=rule.stop))
+    t.carry, result = supervision_step(t.model, t.carry, t.model.initial(len(batch[0])), batch, halt, how.halt_weight, rule.target(n_sup))
     t.model.zero_grad()
     result.loss.backward()
+    average_gradients(t.model.parameters())
     check_finite(result.loss, t.step + 1, t.model)
     for optimizer, lr in t.optimizers.items():
         set_lr(optimizer, lr*lr_factor(t.step, how.warmup, how.steps, how.lr_min_ratio))
@@ -170,7 +173,7 @@ def evaluate(
     batch_size: int = 64, # puzzles at a time
 ) -> dict:                # see `score`
     "Score the averaged weights."
-    with averaged_weights(t) as model: return score(think(model, puzzles.inputs, puzzles.identifiers, batch_size=batch_size), puzzles)
+    with averaged_weights(t) as model: return score(think_together(model, puzzles.inputs, puzzles.identifiers, batch_size=batch_size), puzzles)
 
 # %% ../nbs/21_training.ipynb #9d235356
 def cxx() -> str | None:
@@ -199,11 +202,11 @@ def compile_network(
 _CARRIED = ('inputs', 'labels', 'puzzles', 'steps', 'halted')
 
 def to_checkpoint(
-    t: Training,  # between two steps
-) -> tuple[dict[str, Tensor], dict[str, Any]]:  # tensors, and what JSON can hold
+    t: Training,  # between two steps; the same one in every process
+) -> tuple[dict[str, Tensor], dict[str, Any]]:  # tensors, with the carry of all processes, and what JSON can hold
     "All that the next step depends on."
     tensors = {f'model.{k}': v for k, v in t.model.state_dict().items()} | {f'averaged.{k}': v for k, v in t.averaged.state_dict().items() if 'embed.puzzles' not in k}
-    tensors |= {f'carry.state.{i}': v for i, v in enumerate(t.carry.state)} | {f'carry.{k}': getattr(t.carry, k) for k in _CARRIED}
+    tensors |= {f'carry.state.{i}': gather(v) for i, v in enumerate(t.carry.state)} | {f'carry.{k}': gather(getattr(t.carry, k)) for k in _CARRIED}
     memory = {f'{i}.{j}.{k}': v for i, o in enumerate(t.optimizers) for j, of in o.state_dict()['state'].items() for k, v in of.items()}
     tensors |= {f'optimizer.{k}': v for k, v in memory.items() if isinstance(v, Tensor)} | {'generator': t.generator.get_state()}
     return tensors, dict(curve=t.curve, seconds=t.seconds, counts={k: v for k, v in memory.items() if not isinstance(v, Tensor)})
@@ -216,11 +219,12 @@ def from_checkpoint(
 ) -> None:
     "Go on where `to_checkpoint` was called."
     def of(prefix: str) -> dict[str, Tensor]: return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    slots = share(len(tensors['carry.steps']))
     t.model.load_state_dict(of('model.'))
     shared = {f'module.embed.puzzles.{k}': v for k, v in of('model.embed.puzzles.').items()}   # one table for both models
     t.averaged.load_state_dict(of('averaged.') | shared)
-    state = tuple(v.to(t.model.device) for _, v in sorted(of('carry.state.').items()))
-    t.carry = Carry(state, **{k: tensors[f'carry.{k}'].to(t.model.device) for k in _CARRIED})
+    state = tuple(v[slots].to(t.model.device) for _, v in sorted(of('carry.state.').items()))
+    t.carry = Carry(state, **{k: tensors[f'carry.{k}'][slots].to(t.model.device) for k in _CARRIED})
     memory: dict[int, dict[int, dict[str, Any]]] = {}
     for name, v in (of('optimizer.') | rest['counts']).items():
         i, j, k = name.split('.')
@@ -246,7 +250,10 @@ class Keeper:
         t: Training,  # just begun; changed in place
     ) -> None:
         "Go on from the newest checkpoint, if there is one; ValueError for one of another training."
-        if (found := load_checkpoint(self.folder)) is None: return
+        found = load_checkpoint(self.folder)
+        steps = gather(torch.tensor([found[0] if found else 0])).tolist()
+        if len(set(steps)) > 1: raise ValueError(f'the processes find checkpoints of different steps in {self.folder}: {steps}, expected a folder that all of them share')
+        if found is None: return
         step, tensors, rest = found
         if rest['identity'] != self.identity:
             raise ValueError(f'{self.folder} holds checkpoints of another training (of step {step}): name another folder, or delete it')
@@ -256,9 +263,11 @@ class Keeper:
         t: Training,  # between two steps
     ) -> None:
         "Write a checkpoint if it is time to; a disk that is full is worth a warning, not the end of the training."
-        if (began := time.perf_counter()) < self.next: return
+        began = time.perf_counter()
+        if not agreed(began >= self.next): return
         tensors, rest = to_checkpoint(t)
-        try: save_checkpoint(self.folder, t.step, tensors, rest | {'identity': self.identity})
+        try:
+            if rank() == 0: save_checkpoint(self.folder, t.step, tensors, rest | {'identity': self.identity})
         except OSError as e: warnings.warn(f'no checkpoint at step {t.step}: {e}', stacklevel=2)
         self.next = time.perf_counter() + max(self.every, 20*(time.perf_counter() - began))
 
@@ -293,19 +302,25 @@ def train(
 def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Callable[[dict], None] | None, keeper: Keeper | None) -> Training:
     t.compiled = how.compiled and compile_network(t.model)
     started, looks = time.perf_counter() - t.seconds, {how.steps*(k + 1)//how.evaluations for k in range(how.evaluations)}
-    with tqdm(total=how.steps, initial=t.step, desc='training', unit='step', mininterval=1) as bar:
+    quiet: dict[str, Any] = {'disable': True} if rank() else {}
+    with last_words(lambda: _where_to_go_on(t, keeper)), tqdm(total=how.steps, initial=t.step, desc='training', unit='step', mininterval=1, **quiet) as bar:
         while t.step < how.steps:
             r = train_step(t, how, to_tensors(stream.batch(t.step), t.model))
             bar.update()
             t.seconds = time.perf_counter() - started
             if t.step in looks or t.step % 20 == 0 or t.step == how.steps:
-                now = dict(step=t.step, of=how.steps, loss=r.loss.item(), solved=r.solved.float().mean().item(), rate=t.step*how.batch_size/t.seconds)
+                now = dict(step=t.step, of=how.steps, loss=averaged(r.loss).item(), solved=averaged(r.solved.float().mean()).item(), rate=t.step*how.batch_size/t.seconds)
                 if t.step in looks: t.curve.append(_look(t, splits.valid, now, how.batch_size))
                 bar.set_postfix(loss=f"{now['loss']:.3f}", solved=f"{now['solved']:.0%}")
-                if log: log(now)
+                if log and rank() == 0: log(now)
             if keeper: keeper.maybe_save(t)
     t.seconds = time.perf_counter() - started
     return t
+
+def _where_to_go_on(t: Training, keeper: Keeper | None) -> str:
+    kept = kept_steps(keeper.folder) if keeper else []
+    where = f'it goes on from the checkpoint of step {kept[0]}' if kept else 'it begins anew, for there is no checkpoint yet'
+    return f'a process of this training was lost at step {t.step}: start the same command again, {where}'
 
 def _look(t: Training, valid: PuzzleSet, now: dict, batch_size: int) -> dict:
     "One point of the learning curve."
