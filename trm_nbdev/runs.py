@@ -38,10 +38,11 @@ import trm_nbdev
 from .arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from .baselines import SAMPLES, VARIANTS
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
+from .devices import agreed, rank, ranks
 from .model import TRM, TRMConfig, n_parameters
 from .puzzles import PuzzleSet
 from .recursion import residuals
-from .solving import Answers, counted, solved_puzzles, tally, think, total
+from .solving import Answers, counted, solved_puzzles, tally, think_together, total
 from .training import TrainConfig, Training, averaged_weights, cxx, fixed_threads, train
 
 # %% ../nbs/30_runs.ipynb #c178c910
@@ -175,7 +176,7 @@ def solve_tests(
     shown: list[dict] = []
     for at in range(0, len(splits.test), _BLOCK):
         block = splits.test.subset(slice(at, at + _BLOCK))
-        answers = think(model, block.inputs, block.identifiers, batch_size=batch_size)
+        answers = think_together(model, block.inputs, block.identifiers, batch_size=batch_size)
         tallies.append(tally(answers, block))
         also.update(data.count_more(answers.tokens[-1], block))
         if isinstance(splits, ArcSplits): ballots.append(cast_votes(splits.versions.names(block.identifiers), block.inputs, answers.tokens[-1], answers.q[-1]))
@@ -282,13 +283,13 @@ def train_and_test(
     splits = spec.data.load()
     model = replace(spec.model, num_puzzle_identifiers=splits.num_puzzle_identifiers) if isinstance(splits, ArcSplits) else spec.model
     t = train(model, spec.how, splits, spec.seed, log, checkpoints=checkpoints)
-    if keep: t.average.save_pretrained(keep)
+    if keep and rank() == 0: t.average.save_pretrained(keep)
     started = time.perf_counter()
     with fixed_threads(spec.how.threads): results = final_test(t, spec.data, spec.how.batch_size)
     origin = spec.data.origin() | {f'{k}_{what}': v for k in ('train', 'valid', 'test')
                                    for what, v in (('puzzles', len(getattr(splits, k))), ('digest', getattr(splits, k).digest))}
     return dict(id=spec.id, key=spec.key, protocol=PROTOCOL, benchmark=spec.data.benchmark, data=origin, model=asdict(model), how=asdict(spec.how), seed=spec.seed,
-                parameters=n_parameters(t.model, puzzles=False), depth=model.depth, compiled=t.compiled, curve=t.curve, results=results,
+                parameters=n_parameters(t.model, puzzles=False), depth=model.depth, compiled=t.compiled, curve=t.curve, results=results, ranks=ranks(),
                 test='opened once, after the last training step',
                 seconds=dict(training=round(t.seconds, 1), test=round(time.perf_counter() - started, 1)),
                 samples_per_s=round(t.step*spec.how.batch_size/t.seconds, 1), peak_memory_mb=peak_memory(), machine=machine(), finished=time.time())
@@ -337,22 +338,40 @@ def run(
 ) -> dict:               # the record
     "The record of a run: read if there is one, else trained and written."
     path = record_path(spec, out)
-    if (record := read_record(spec, out)) is not None: return record
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix('.lock'), timeout=-1 if wait else 0):
-        if (record := read_record(spec, out)) is None:
-            if path.is_file(): print(f'{path.name} is damaged or out of date: training it again')
-            checkpoints = _checkpoints(spec, out)
-            made = train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'), model_path(spec, out), checkpoints)
-            with replacing(path) as new: new.write_text(json.dumps(made, separators=(',', ':')) + '\n')
-            shutil.rmtree(checkpoints, ignore_errors=True)
-            record = json.loads(path.read_text())
-    return record
+    if agreed(read_record(spec, out) is None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix('.lock'), wait):
+            if agreed(read_record(spec, out) is None): _make(spec, out)
+    return json.loads(path.read_text())
+
+@contextmanager
+def _locked(path: Path, wait: bool) -> Iterator[None]:
+    "Hold a lock; of several processes, process 0 holds it for all, and while it waits, it says so to the others every now and then."
+    lock = FileLock(path)
+    def locked() -> bool:
+        try: lock.acquire(timeout=60 if wait else 0)
+        except Timeout: return False
+        return True
+    while not agreed(rank() > 0 or locked()):
+        if not wait: raise Timeout(str(path))
+    try: yield
+    finally: lock.release()
+
+def _make(spec: RunSpec, out: Path) -> None:
+    "Train a run and write its record."
+    path, checkpoints = record_path(spec, out), _checkpoints(spec, out)
+    if path.is_file(): print(f'{path.name} is damaged or out of date: training it again')
+    made = train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'), model_path(spec, out), checkpoints)
+    if rank() == 0:
+        with replacing(path) as new: new.write_text(json.dumps(made, separators=(',', ':')) + '\n')
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    agreed(True)  # the others wait until it is written
 
 def _checkpoints(spec: RunSpec, out: Path) -> Path:
     "The folder of a run's checkpoints; those older than TRM_RETRAIN_BEFORE do not count."
     folder = Path(out)/'checkpoints'/spec.id
-    if folder.is_dir() and folder.stat().st_mtime < float(os.environ.get('TRM_RETRAIN_BEFORE', 0)): shutil.rmtree(folder)
+    if rank() == 0 and folder.is_dir() and folder.stat().st_mtime < float(os.environ.get('TRM_RETRAIN_BEFORE', 0)): shutil.rmtree(folder)
+    agreed(True)  # nobody looks for them before
     return folder
 
 def run_model(
@@ -449,7 +468,8 @@ def same_result(
     if all(a[k] == b[k] for k in ('curve', 'results')): return 'identical'
     cells, loss = (abs(x - y) for x, y in [(a['results']['ema']['cells'], b['results']['ema']['cells']), (a['curve'][-1]['loss'], b['curve'][-1]['loss'])])
     how = f'cell accuracy by {cells:.4f}, last training loss by {loss:.4f}'
-    if a['compiled'] == b['compiled'] and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'flags', 'torch', 'python', 'compiler')):
+    # a record from before runs could be shared does not name the number of processes
+    if a['compiled'] == b['compiled'] and a.get('ranks', 1) == b.get('ranks', 1) and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'flags', 'torch', 'python', 'compiler')):
         return f'different, although made on the same kind of machine: {how}'
     return f'close: {how}' if cells < .1 and loss < .2 else f'different: {how}'
 
