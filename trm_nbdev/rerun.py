@@ -164,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
                '\n\nexamples:\n  trm-rerun --profile quick --only layers --seeds 0 1 2\n  trm-rerun --profile quick --run "w/ self-attention" --benchmark Maze-Hard'
                '\n\nrows for --run:\n' + '\n'.join(f'  {name}' for name in VARIANTS) +
                '\n\nSeveral devices train one run together under torchrun; a notebook that is executed afterwards finds its record:\n'
-               '  torchrun --standalone --nproc-per-node 2 --no-python trm-rerun --run HRM n=3 T=3 --profile quick')
+               '  torchrun --standalone --nproc-per-node 2 --no-python -- trm-rerun --run HRM n=3 T=3 --profile quick')
     p.add_argument('--profile', default='quick', help='size of the runs (default: quick)')
     p.add_argument('--only', nargs='+', metavar='NAME', help='names of experiments, such as layers ema (default: all)')
     p.add_argument('--run', nargs='+', metavar=('ROW', 'NAME=VALUE'), help='instead of notebooks, train one row, as it is or with other fields of TRMConfig or TrainConfig')
