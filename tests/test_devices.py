@@ -97,7 +97,7 @@ from trm_nbdev.devices import rank, together
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig, train
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float32')
-how = TrainConfig(steps=120, batch_size=12, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=3)
+how = TrainConfig(steps=60, batch_size=12, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=3)
 folder, out = map(Path, sys.argv[1:])
 with together():
     folder.with_suffix(f'.{rank()}').write_text(str(os.getpid()))
@@ -120,7 +120,7 @@ def test_a_lost_process_ends_the_run_with_advice_that_is_good(tmp_path, monkeypa
     os.kill(int(folder.with_suffix('.0').read_text()), signal.SIGKILL)
     _, err = p.communicate()
     step = kept_steps(folder)[0]
-    assert p.returncode == 1 and 0 < step < 120
+    assert p.returncode == 1 and 0 < step < 60
     assert 'a process of this training was lost at step' in err and f'start the same command again, it goes on from the checkpoint of step {step}' in err, err
 
     alone = tmp_path/'alone'   # the checkpoint is that of a single process, too

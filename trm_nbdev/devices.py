@@ -69,8 +69,9 @@ def last_words(
 ) -> Iterator[None]:
     "What to tell the user if a process is lost inside the `with`."
     _words.append(say)
-    yield
-    _words.pop()  # not in case of an error: then they are still to be said
+    try: yield
+    finally:
+        if not isinstance(sys.exception(), Lost): _words.pop()  # else they may still have to be said
 
 @contextmanager
 def _heed_the_end() -> Iterator[None]:
