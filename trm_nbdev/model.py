@@ -203,8 +203,8 @@ class TRM(nn.Module, Pretrained, library_name='trm_nbdev', paper_url='https://ar
         "One supervision step's deep recursion and its two heads."
         c = self.config
         net, answer = (self.net, self.answer_net) if not self.recompute else (recomputed(self.net), self.answer_net and recomputed(self.answer_net))
-        x, *state = (positions_first(v) for v in (self.embed(tokens, puzzles), *state))
-        state = deep_recursion(net, x, tuple(state), c.n, c.T, answer, FEATURES[c.features][0], GRADIENTS[c.gradient])
+        x, start = positions_first(self.embed(tokens, puzzles)), tuple(map(positions_first, state))
+        state = deep_recursion(net, x, start, c.n, c.T, answer, FEATURES[c.features][0], GRADIENTS[c.gradient])
         y, q = state[0], self.q_head(state[0][:, 0])
         return state, self.output_head(y[:, c.puzzle_emb_len:]), q.to(torch.promote_types(q.dtype, torch.float32))
 
