@@ -10,7 +10,9 @@ SEEDS =
 DATA =
 RERUN = $(BIN)/trm-rerun --profile $(PROFILE) $(if $(ONLY),--only $(ONLY)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DATA),--data $(DATA))
 
-.PHONY: help install results retrain test lab export readme lock clean
+SECONDS = 5
+
+.PHONY: help install results retrain bench test lab export readme lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +26,9 @@ results: install  ## draw every table and picture; train what has no record yet
 
 retrain: install  ## the same, training everything anew
 	$(RERUN) --force
+
+bench: install  ## measure speed and memory on this machine, into results/bench
+	$(BIN)/trm-bench --seconds $(SECONDS)
 
 # Two notebooks or files of tests run at a time, so each gets one thread. pytest comes last: its summary closes the output.
 test: install  ## lint, types, notebooks, tests

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRUNCATED_STD', 'MIXERS', 'trunc_normal_', 'Linear', 'rms_norm', 'PostNorm', 'swiglu_width', 'SwiGLU', 'rope_table',
-           'rotate', 'RoPE', 'attend', 'Attention', 'OverPositions', 'attention_mixer', 'mlp_mixer', 'block',
-           'TinyNetwork']
+           'rotate', 'RoPE', 'attend', 'Attention', 'attention_mixer', 'mlp_mixer', 'block', 'TinyNetwork']
 
 # %% ../nbs/10_network.ipynb #87724827
 import math
@@ -33,38 +32,45 @@ class Linear(nn.Linear):
         d_in: int,           # width of the input
         d_out: int,          # width of the output
         bias: bool = False,  # add a vector?
+        dim: int = -1,       # the axis of the vectors: the last, or the first (0, then without a bias)
     ):
+        if dim not in (-1, 0) or (bias and not dim): raise ValueError(f'dim is {dim} and bias {bias}, expected -1, or 0 without a bias')
         super().__init__(d_in, d_out, bias=bias)
+        self.dim = dim
         trunc_normal_(self.weight, d_in**-.5)
         if bias: nn.init.zeros_(self.bias)
 
     def forward(self,
-        input: Tensor,  # (..., d_in)
-    ) -> Tensor:        # (..., d_out), of the input's type
-        return F.linear(input, self.weight.to(input.dtype), None if self.bias is None else self.bias.to(input.dtype))
+        input: Tensor,  # (..., d_in), or (d_in, ...)
+    ) -> Tensor:        # (..., d_out), or (d_out, ...), of the input's type
+        w = self.weight.to(input.dtype)
+        if self.dim == 0: return (w @ input.flatten(1)).unflatten(1, input.shape[1:])
+        return F.linear(input, w, None if self.bias is None else self.bias.to(input.dtype))
 
 # %% ../nbs/10_network.ipynb #d4e97728
 def rms_norm(
-    x: Tensor,           # (..., D)
+    x: Tensor,           # any shape
+    dim: int = -1,       # the axis of the vectors
     eps: float = 1e-5,   # keeps a zero vector finite
-) -> Tensor:             # (..., D), mean square 1 along the last axis
-    "Root mean square normalisation along the last axis, without a weight, computed in at least float32."
+) -> Tensor:             # of the same shape, mean square 1 along that axis
+    "Root mean square normalisation along an axis, without a weight, computed in at least float32."
     h = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (h*torch.rsqrt(h.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+    return (h*torch.rsqrt(h.square().mean(dim, keepdim=True) + eps)).to(x.dtype)
 
 # %% ../nbs/10_network.ipynb #50fad13d
 class PostNorm(nn.Module):
     "`x -> rms_norm(x + f(x))`: a residual connection, then the norm."
     def __init__(self,
-        f: nn.Module,  # (..., D) -> (..., D)
+        f: nn.Module,  # keeps the shape
+        dim: int = -1, # the axis to normalise
     ):
         super().__init__()
-        self.f = f
+        self.f, self.dim = f, dim
 
     def forward(self,
-        x: Tensor,  # (..., D)
-    ) -> Tensor:    # (..., D), mean square 1
-        return rms_norm(x + self.f(x))
+        x: Tensor,  # what `f` takes
+    ) -> Tensor:    # of the same shape, mean square 1 along `dim`
+        return rms_norm(x + self.f(x), self.dim)
 
 # %% ../nbs/10_network.ipynb #7809fe8f
 def swiglu_width(
@@ -76,20 +82,21 @@ def swiglu_width(
     return -(-round(expansion*d*2/3)//multiple)*multiple
 
 class SwiGLU(nn.Module):
-    "A gated MLP over the last axis (Shazeer 2020), without biases."
+    "A gated MLP over the last axis, or the first (Shazeer 2020), without biases."
     def __init__(self,
         d: int,               # width in and out
         expansion: float = 4, # see `swiglu_width`
         multiple: int = 256,  # see `swiglu_width`
+        dim: int = -1,        # see `Linear`
     ):
         super().__init__()
         h = swiglu_width(d, expansion, multiple)
-        self.gate_up, self.down = Linear(d, 2*h), Linear(h, d)
+        self.gate_up, self.down = Linear(d, 2*h, dim=dim), Linear(h, d, dim=dim)
 
     def forward(self,
-        x: Tensor,  # (..., d)
-    ) -> Tensor:    # (..., d)
-        gate, up = self.gate_up(x).chunk(2, -1)
+        x: Tensor,  # (..., d), or (d, ...)
+    ) -> Tensor:    # of the same shape
+        gate, up = self.gate_up(x).chunk(2, self.gate_up.dim)
         return self.down(F.silu(gate)*up)
 
 # %% ../nbs/10_network.ipynb #d38c37ff
@@ -152,28 +159,14 @@ class Attention(nn.Module):
         self.turn = RoPE(L, d//heads) if rope else nn.Identity()
 
     def forward(self,
-        x: Tensor,  # (B, L, d)
-    ) -> Tensor:    # (B, L, d)
-        B, L, d = x.shape
-        q, k, v = self.qkv(x).view(B, L, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        x: Tensor,  # (L, B, d)
+    ) -> Tensor:    # (L, B, d)
+        L, B, d = x.shape
+        q, k, v = self.qkv(x).view(L, B, 3, self.heads, -1).permute(2, 1, 3, 0, 4)
         o = attend(self.turn(q), self.turn(k), v)
-        return self.out(o.transpose(1, 2).reshape(B, L, d))
+        return self.out(o.permute(2, 0, 1, 3).reshape(L, B, d))
 
-# %% ../nbs/10_network.ipynb #5997ca63
-class OverPositions(nn.Module):
-    "Apply a module along the positions instead of along the channels."
-    def __init__(self,
-        f: nn.Module,  # (B, D, L) -> (B, D, L)
-    ):
-        super().__init__()
-        self.f = f
-
-    def forward(self,
-        x: Tensor,  # (B, L, D)
-    ) -> Tensor:    # (B, L, D)
-        return self.f(x.mT).mT
-
-# %% ../nbs/10_network.ipynb #de31278e
+# %% ../nbs/10_network.ipynb #dcb37681
 def attention_mixer(
     L: int,                   # positions
     d: int,                   # width
@@ -181,7 +174,7 @@ def attention_mixer(
     expansion: float = 4,     # not used by attention
     multiple: int = 256,      # not used by attention
     rope: bool = True,        # see `Attention`
-) -> nn.Module:               # (B, L, d) -> (B, L, d)
+) -> nn.Module:               # (L, B, d) -> (L, B, d)
     "Positions mixed by self-attention (TRM-Att)."
     return PostNorm(Attention(L, d, heads, rope))
 
@@ -192,9 +185,9 @@ def mlp_mixer(
     expansion: float = 4,     # see `swiglu_width`
     multiple: int = 256,      # see `swiglu_width`
     rope: bool = True,        # not used by the MLP, whose weights know the positions
-) -> nn.Module:               # (B, L, d) -> (B, L, d)
+) -> nn.Module:               # (L, B, d) -> (L, B, d)
     "Positions mixed by a SwiGLU over them (TRM-MLP)."
-    return OverPositions(PostNorm(SwiGLU(L, expansion, multiple)))
+    return PostNorm(SwiGLU(L, expansion, multiple, dim=0), dim=0)
 
 MIXERS: dict[str, Callable[..., nn.Module]] = {'attention': attention_mixer, 'mlp': mlp_mixer}
 
@@ -207,7 +200,7 @@ def block(
     expansion: float = 4, # see `swiglu_width`
     multiple: int = 256,  # see `swiglu_width`
     rope: bool = True,    # see `Attention`
-) -> nn.Sequential:       # (B, L, d) -> (B, L, d)
+) -> nn.Sequential:       # (L, B, d) -> (L, B, d)
     "One layer: mix the positions, then think in each of them."
     return nn.Sequential(MIXERS[mixer](L, d, heads, expansion, multiple, rope), PostNorm(SwiGLU(d, expansion, multiple)))
 
@@ -228,6 +221,7 @@ class TinyNetwork(nn.Module):
 
     def forward(self,
         h: Tensor,  # (B, L, d)
-    ) -> Tensor:    # (B, L, d)
+    ) -> Tensor:    # (B, L, d), in memory with the positions first
+        h = h.transpose(0, 1)
         for block in self.blocks: h = block(h)
-        return h
+        return h.transpose(0, 1)

@@ -34,7 +34,7 @@ from .training import TrainConfig, begin, train_step
 _RENAME = [(rf'\b{ours}\b', theirs) for ours, theirs in {
     r'embed\.tokens': 'embed_tokens.embedding_weight', r'embed\.positions': 'embed_pos.embedding_weight', r'embed\.puzzles\.weight': 'puzzle_emb.weights',
     r'output_head': 'lm_head', r'answer_net\.blocks': 'H_level.layers', r'net\.blocks': 'L_level.layers',
-    r'0\.f\.f': 'mlp_t', r'1\.f': 'mlp', r'0\.f\.qkv': 'self_attn.qkv_proj', r'0\.f\.out': 'self_attn.o_proj', r'gate_up': 'gate_up_proj', r'down': 'down_proj',
+    r'0\.f\.qkv': 'self_attn.qkv_proj', r'0\.f\.out': 'self_attn.o_proj', r'0\.f': 'mlp_t', r'1\.f': 'mlp', r'gate_up': 'gate_up_proj', r'down': 'down_proj',
 }.items()]
 
 def released_name(
