@@ -296,7 +296,7 @@ def main(
     p.add_argument('--out', metavar='PATH', help='where the results go (default: results/bench of the checkout)')
     a = p.parse_args(argv)
     if not a.seconds > 0: p.error(f'--seconds is {a.seconds}, expected a positive number')
-    numbers, *more = bench(SIZES[a.size], a.seconds)
-    path = report({'size': a.size} | numbers, *more, Path(a.out) if a.out else project_root()/'results'/'bench')
+    numbers, points, used = bench(SIZES[a.size], a.seconds)
+    path = report({'size': a.size} | numbers, points, used, Path(a.out) if a.out else project_root()/'results'/'bench')
     print(path.with_suffix('.md').read_text() + f'\nwritten to {path}, with .md and .png beside it')
     return 0
