@@ -13,13 +13,16 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
@@ -28,7 +31,8 @@ import torch
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
-from .data import source_of
+from .data import replacing, source_of
+from .puzzles import progress
 from .runs import PROFILES, data_of, end_with_parent, out_folder, profile_of, project_root, seed_list
 
 # %% ../nbs/32_rerun.ipynb #fee7d0ce
@@ -74,20 +78,20 @@ def execute(
     notebook: Path,             # to be executed
     parameters: dict[str, Any], # to set
     out: Path,                  # results/<profile>; the executed notebook goes to its subfolder notebooks
+    scratch: Path,              # where it lies until then: a folder that no other command uses
 ) -> Outcome:
     "Execute a notebook with papermill; a failing cell becomes part of the outcome."
     folder, started, error = out/'notebooks', time.perf_counter(), ''
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder/f'.{name}.{os.getpid()}.tmp.ipynb'
-    temporary.touch()  # a sign that it has begun
+    executed = scratch/f'{name}.ipynb'
+    executed.touch()  # a sign that it has begun
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # a kernel otherwise warns, each time, that it talks to us without encryption
-    try: papermill.execute_notebook(str(notebook), str(temporary), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
+    try: papermill.execute_notebook(str(notebook), str(executed), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
     except PapermillExecutionError as e: error = f'the cell numbered [{e.exec_count}] failed with {e.ename}: {e.evalue}\n\n{_indent(e.source)}\n'
     except Exception as e: error = f'{type(e).__name__}: {e}'  # a dead kernel, a full disk: whatever it is, the other notebooks go on
-    if temporary.stat().st_size:
-        if not error: _forget_times(temporary)
-        os.replace(temporary, folder/(f'{name}.failed.ipynb' if error else f'{name}.ipynb'))
-    temporary.unlink(missing_ok=True)
+    if executed.stat().st_size:
+        if not error: _forget_times(executed)
+        with replacing(folder/(f'{name}.failed.ipynb' if error else f'{name}.ipynb')) as new: shutil.copyfile(executed, new)
     if not error: (folder/f'{name}.failed.ipynb').unlink(missing_ok=True)
     return Outcome(name, time.perf_counter() - started, error)
 
@@ -110,12 +114,10 @@ def status(
 ) -> str:            # such as "mlp-full-layers2-T3-n6 43% 512/s · maze-6x6-10-attention-full-layers2-T3-n6 12% 420/s"
     "What is being trained at the moment."
     parts = []
-    for path in sorted(logs.glob('*.jsonl')):
-        try: written, lines = path.stat().st_mtime, path.read_text().splitlines()
-        except OSError: continue  # begun anew at this moment
-        if written < max(since, time.time() - 60): continue
-        now = json.loads(lines[-1]) if lines and lines[-1].endswith('}') else None
-        if now and now['step'] < now['of']: parts.append(f"{re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.stem)} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
+    for path in sorted(logs.glob('*/metrics.jsonl')):
+        try: written, now = path.stat().st_mtime, json.loads(path.read_text().splitlines()[-1])
+        except (OSError, ValueError, IndexError): continue  # begun anew, or being written, at this moment
+        if written >= max(since, time.time() - 60) and now['step'] < now['of']: parts.append(f"{re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.parent.name)} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
     return ' · '.join(parts)
 
 # %% ../nbs/32_rerun.ipynb #ed338a22
@@ -140,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--jobs', type=int, default=_jobs(), metavar='N', help='processes at a time: notebooks, and runs within them (default: one per core; one on a GPU)')
     p.add_argument('--notebooks', metavar='PATH', help='folder of the experiments (default: nbs/experiments of the checkout)')
     p.add_argument('--force', action='store_true', help='train everything anew, recorded or not')
+    p.add_argument('--tensorboard', action='store_true', help='let tensorboard --logdir PATH/tensorboard show what is trained, PATH being where results go')
     return p
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def plan(
     "Check the arguments against each other and the notebooks; raises ValueError or FileNotFoundError before anything runs."
     profile_of(a.profile)
     if a.jobs < 1: raise ValueError(f'jobs is {a.jobs}, expected at least 1')
+    if a.tensorboard and not find_spec('tensorboard'): raise ValueError('--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard')
     here = Path('nbs/experiments')
     notebooks = selected(experiments(Path(a.notebooks) if a.notebooks else here if here.is_dir() else project_root()/here), a.only)
     parameters = {'profile': a.profile} | ({'seeds': seed_list(a.seeds, ())} if a.seeds else {}) | ({'out': str(Path(a.out).resolve())} if a.out else {})
@@ -175,46 +179,25 @@ def _check_data(profile: str, source: str, about: dict[str, str | None]) -> None
     if missing: raise FileNotFoundError('\n  '.join(['not all puzzles are there: bring the files, or choose notebooks with --only', *missing]))
 
 # %% ../nbs/32_rerun.ipynb #a0bf15bc
-class _Progress:
-    "A bar in a terminal; in a log file, a line every half minute."
-    def __init__(self, total: int):
-        self.total, self.said = total, time.time()
-        self.bar = tqdm(total=total, desc='notebooks', unit='', disable=not sys.stderr.isatty())
-
-    def __enter__(self) -> '_Progress': return self
-    def __exit__(self, *exception: object) -> None: self.bar.close()
-
-    def show(self, done: int, doing: str) -> None:
-        self.bar.set_postfix_str(doing, refresh=False)
-        self.bar.update(done - self.bar.n)
-        self.bar.refresh()
-        if self.bar.disable and time.time() > self.said + 30:
-            print(f'{done} of {self.total} notebooks done; {doing}', file=sys.stderr, flush=True)
-            self.said = time.time()
-
 def execute_all(
     p: Plan,                 # what to run
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
     outcomes: dict[str, Outcome] = {}
-    with _Progress(len(p.notebooks)) as progress:
+    with progress(len(p.notebooks), 'notebooks', bar_format='{desc}: {bar:10} {n_fmt}/{total_fmt} [{elapsed}{postfix}]') as bar:
         for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
-            while left := [n for n in stage if n not in outcomes]: _in_a_pool(p, left, outcomes, progress)
+            while left := [n for n in stage if n not in outcomes]: _in_a_pool(p, left, outcomes, bar)
     return outcomes
 
-def _in_a_pool(p: Plan, names: list[str], outcomes: dict[str, Outcome], progress: _Progress) -> None:
+def _in_a_pool(p: Plan, names: list[str], outcomes: dict[str, Outcome], bar: tqdm) -> None:
     "Execute notebooks until all are done, or a process dies (killed for memory, say): then those that had begun have failed, and the others are left."
-    for name in names:
-        for stale in _begun(p.out, name): stale.unlink(missing_ok=True)
-    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool:
-        try: _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in names}, outcomes, progress, p.out/'logs')
+    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch, ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool:
+        try: _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out, Path(scratch)): n for n in names}, outcomes, bar, p.out/'logs', Path(scratch))
         except KeyboardInterrupt:  # what waits for a free process must not begin now
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-def _begun(out: Path, name: str) -> list[Path]: return [*(out/'notebooks').glob(f'.{name}.*.tmp.ipynb')]
-
-def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Progress, logs: Path) -> None:
+def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], bar: tqdm, logs: Path, scratch: Path) -> None:
     "Wait for some notebooks, and say what goes on meanwhile."
     started, left = time.time(), set(names)
     while left:
@@ -222,10 +205,11 @@ def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Pr
         for f in done:
             e = f.exception()
             died = isinstance(e, BrokenProcessPool)
-            if died and not _begun(logs.parent, names[f]): continue  # it will be begun by another process
+            if died and not (scratch/f'{names[f]}.ipynb').exists(): continue  # it will be begun by another process
             said = 'its process died, or one beside it: for want of memory, perhaps' if died else f'{type(e).__name__}: {e}'
             outcomes[names[f]] = Outcome(names[f], time.time() - started, said) if e else f.result()
-        progress.show(len(outcomes), status(logs, started))
+        bar.set_postfix_str(status(logs, started), refresh=False)
+        bar.update(len(outcomes) - bar.n)
 
 def summary(
     outcomes: dict[str, Outcome],  # from `execute_all`
@@ -252,6 +236,7 @@ def main(
     os.environ |= {'TQDM_DISABLE': '1', 'MPLBACKEND': 'module://matplotlib_inline.backend_inline'}
     os.environ['TRM_DATA'] = p.source
     if a.force: os.environ['TRM_RETRAIN_BEFORE'] = str(started)
+    if a.tensorboard: os.environ['TRM_TENSORBOARD'] = '1'
     os.environ['TRM_WORKERS'] = str(max(1, a.jobs//len(p.notebooks)))  # more cores than notebooks: each trains several runs at a time
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)
     try: outcomes = execute_all(p)

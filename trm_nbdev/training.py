@@ -25,14 +25,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from .act import HALTING, act
 from .checkpoints import load_checkpoint, save_checkpoint
 from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
-from .puzzles import PuzzleSet, Rows, Splits, Stream
+from .puzzles import PuzzleSet, Rows, Splits, Stream, progress
 from .solving import check_identifiers, score, think
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
 
@@ -278,7 +277,7 @@ def train(
     how: TrainConfig,       # how
     splits: Splits,         # trained on .train; .valid is looked at on the way, .test never
     seed: int = 0,          # determines the result, on the same machine
-    log: Callable[[dict], None] | None = None,  # called with step, loss, rate ... every now and then
+    log: Callable[[dict], None] | None = None,  # called every 20 steps with what [a line of metrics.jsonl](30_runs.ipynb) holds
     device: str | None = None,  # default: 'cuda' where there is one, else 'cpu'
     checkpoints: Path | None = None,  # folder to resume from and to write to; None: neither
     every: float = 60,      # seconds between checkpoints
@@ -293,19 +292,26 @@ def train(
 def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Callable[[dict], None] | None, keeper: Keeper | None) -> Training:
     t.compiled = how.compiled and compile_network(t.model)
     started, looks = time.perf_counter() - t.seconds, {how.steps*(k + 1)//how.evaluations for k in range(how.evaluations)}
-    with tqdm(total=how.steps, initial=t.step, desc='training', unit='step', mininterval=1) as bar:
+    with progress(how.steps, 'training', initial=t.step, unit='step') as bar:
         while t.step < how.steps:
             r = train_step(t, how, to_tensors(stream.batch(t.step), t.model))
             bar.update()
             t.seconds = time.perf_counter() - started
             if t.step in looks or t.step % 20 == 0 or t.step == how.steps:
-                now = dict(step=t.step, of=how.steps, loss=r.loss.item(), solved=r.solved.float().mean().item(), rate=t.step*how.batch_size/t.seconds)
-                if t.step in looks: t.curve.append(_look(t, splits.valid, now, how.batch_size))
-                bar.set_postfix(loss=f"{now['loss']:.3f}", solved=f"{now['solved']:.0%}")
+                now = _report(t, how, r)
+                if t.step in looks:
+                    t.curve.append(_look(t, splits.valid, now, how.batch_size))
+                    now |= {k: t.curve[-1][k] for k in ('valid_exact', 'valid_cells')}
+                bar.set_postfix(loss=f"{now['loss']:.3f}", solved=f"{now['solved']:.0%}", refresh=False)
                 if log: log(now)
             if keeper: keeper.maybe_save(t)
     t.seconds = time.perf_counter() - started
     return t
+
+def _report(t: Training, how: TrainConfig, r: StepResult) -> dict:
+    "What is worth telling of a step, see `train`."
+    return dict(step=t.step, of=how.steps, loss=r.loss.item(), ce=r.ce.item(), halting=r.halting.item(), solved=r.solved.float().mean().item(),
+                lr=next(iter(t.optimizers)).param_groups[0]['lr'], seconds=round(t.seconds, 2), rate=round(t.step*how.batch_size/t.seconds, 1))
 
 def _look(t: Training, valid: PuzzleSet, now: dict, batch_size: int) -> dict:
     "One point of the learning curve."
