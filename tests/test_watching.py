@@ -91,8 +91,7 @@ train()
 
 
 def test_a_log_file_gets_lines_and_few_of_them(tmp_path):
-    env = {k: v for k, v in ENV.items() if k != 'TQDM_DISABLE'}
-    with (tmp_path/'log').open('w') as log: subprocess.run([sys.executable, '-c', LOGGED], stderr=log, env=env, check=True)
+    with (tmp_path/'log').open('w') as log: subprocess.run([sys.executable, '-c', LOGGED], stderr=log, env=ENV, check=True)
     text = (tmp_path/'log').read_bytes().decode()
     assert '\r' not in text and '\x1b' not in text
     told = text.splitlines()   # of the second training alone: the first took less than half a minute

@@ -299,7 +299,7 @@ def replacing(
         yield new
         for file in new.iterdir() if new.is_dir() else [new]:
             with file.open('rb+') as f: os.fsync(f.fileno())
-        if path.is_dir(): shutil.rmtree(path)  # nothing can be renamed to a folder that is not empty
+        if new.is_dir() and path.is_dir(): shutil.rmtree(path)  # nothing can be renamed to a folder that is not empty
         os.replace(new, path)
     finally:
         if new.is_dir(): shutil.rmtree(new)

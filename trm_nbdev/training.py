@@ -277,7 +277,7 @@ def train(
     how: TrainConfig,       # how
     splits: Splits,         # trained on .train; .valid is looked at on the way, .test never
     seed: int = 0,          # determines the result, on the same machine
-    log: Callable[[dict], None] | None = None,  # called every 20 steps with what [a line of metrics.jsonl](30_runs.ipynb) holds
+    log: Callable[[dict], None] | None = None,  # called every 20 steps and with each point of the curve; with a line of metrics.jsonl, see chapter 30
     device: str | None = None,  # default: 'cuda' where there is one, else 'cpu'
     checkpoints: Path | None = None,  # folder to resume from and to write to; None: neither
     every: float = 60,      # seconds between checkpoints
