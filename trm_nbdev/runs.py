@@ -327,9 +327,10 @@ def _curves(folder: Path) -> Iterator[Callable[[dict], None]]:
     writer: SummaryWriter | None = None
     def draw(now: dict) -> None:
         nonlocal writer
-        writer = writer or SummaryWriter(folder, purge_step=now['step'], flush_secs=10)
+        writer = writer or SummaryWriter(folder, purge_step=now['step'])
         for key in now.keys() - {'step', 'of', 'seconds'}:
             if now[key] is not None: writer.add_scalar(key.replace('_', '/') if key.startswith('valid_') else f'train/{key}', now[key], now['step'])
+        writer.flush()
     try: yield draw
     finally:
         if writer: writer.close()
