@@ -87,11 +87,13 @@ def test_two_processes_train_a_run_once(tmp_path):
 
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='finds processes in /proc')
 def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
-    p = subprocess.Popen([Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', 'results', '--jobs', '1', '--out', tmp_path],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
-    while not list((tmp_path/'notebooks').glob('.ema.*')): time.sleep(.02)
-    worker, = list((tmp_path/'notebooks').glob('.ema.*'))
-    os.kill(int(worker.name.split('.')[2]), signal.SIGKILL)
+    (tmp_path/'tmp').mkdir()
+    p = subprocess.Popen([Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', 'results', '--jobs', '1', '--out', tmp_path/'out'],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV | {'TMPDIR': str(tmp_path/'tmp')})
+    while not list((tmp_path/'tmp').glob('*/ema.ipynb')): time.sleep(.02)   # begun
+    children = map(int, Path(f'/proc/{p.pid}/task/{p.pid}/children').read_text().split())
+    worker, = (child for child in children if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes())
+    os.kill(worker, signal.SIGKILL)
     out, err = p.communicate()
     assert p.returncode == 1 and 'Traceback' not in err, err
     said = {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}

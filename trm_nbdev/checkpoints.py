@@ -6,9 +6,7 @@
 __all__ = ['kept_steps', 'save_checkpoint', 'load_checkpoint']
 
 # %% ../nbs/23_checkpoints.ipynb #8f759cff
-import hashlib
 import json
-import os
 import re
 import warnings
 from pathlib import Path
@@ -18,19 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .data import replacing, sha256
+
 # %% ../nbs/23_checkpoints.ipynb #83478231
-def _write(path: Path, write: Any) -> None:
-    "Let `write` fill a temporary file, force it to the disk, rename it."
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
-    try:
-        write(temporary)
-        with temporary.open('rb+') as f: os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
-
-def _sha256(path: Path) -> str:
-    with path.open('rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
-
 def kept_steps(
     folder: Path,  # where checkpoints are kept
 ) -> list[int]:    # the newest first
@@ -49,11 +37,11 @@ def save_checkpoint(
     "Keep a checkpoint and the one before it; OSError where it cannot be written."
     folder.mkdir(parents=True, exist_ok=True)
     weights, about = _files(folder, step)
-    _write(weights, lambda path: save_file({k: v.detach().contiguous() for k, v in tensors.items()}, path))
-    index = json.dumps(dict(step=step, sha256=_sha256(weights), rest=rest))
-    _write(about, lambda path: path.write_text(index, encoding='utf-8'))
+    with replacing(weights) as new: save_file({k: v.detach().contiguous() for k, v in tensors.items()}, new)
+    with replacing(about) as new: new.write_text(json.dumps(dict(step=step, sha256=sha256(weights), rest=rest)), encoding='utf-8')
     for old in kept_steps(folder)[2:]:
         for path in reversed(_files(folder, old)): path.unlink(missing_ok=True)  # first what makes it count
+    for path in folder.glob('.step_*.tmp.*'): path.unlink(missing_ok=True)  # of a process that was killed while it wrote
 
 def load_checkpoint(
     folder: Path,       # where checkpoints are kept
@@ -63,7 +51,7 @@ def load_checkpoint(
         weights, about = _files(folder, step)
         try:
             index = json.loads(about.read_text(encoding='utf-8'))
-            if _sha256(weights) != index['sha256']: raise ValueError('its tensors are not those that were written')
+            if sha256(weights) != index['sha256']: raise ValueError('its tensors are not those that were written')
             return step, load_file(weights), index['rest']
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
             warnings.warn(f'the checkpoint of step {step} in {folder} is damaged ({e}): taking the one before', stacklevel=2)

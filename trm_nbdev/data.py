@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HUB', 'SUDOKU', 'BUILT_IN', 'BenchmarkData', 'sha256', 'SudokuData', 'MazeData', 'ArcData', 'cache_folder', 'kept_at',
-           'is_whole', 'download', 'check_benchmark', 'source_of', 'real_folder', 'load']
+           'replacing', 'is_whole', 'download', 'check_benchmark', 'source_of', 'real_folder', 'load']
 
 # %% ../nbs/05_data.ipynb #e0fde963
 import hashlib
@@ -14,8 +14,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, lru_cache, partial
 from importlib.metadata import version as installed
@@ -23,6 +23,7 @@ from operator import index
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock
@@ -287,25 +288,36 @@ def kept_at(
     return cache_folder()/f'{data.name}-{_hash([data.origin(), code, np.__version__])[:16]}'
 
 
+# %% ../nbs/05_data.ipynb #5c0acdb9
+@contextmanager
+def replacing(
+    path: Path,  # the file to write, or the folder of files
+) -> Iterator[Path]:
+    "A temporary name to write to, which is renamed to `path` at the end: whoever sees the file sees all of it, after a power cut, too."
+    new = path.with_name(f'.{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}')
+    try:
+        yield new
+        for file in new.iterdir() if new.is_dir() else [new]:
+            with file.open('rb+') as f: os.fsync(f.fileno())
+        if new.is_dir() and path.is_dir(): shutil.rmtree(path)  # nothing can be renamed to a folder that is not empty
+        os.replace(new, path)
+    finally:
+        if new.is_dir(): shutil.rmtree(new)
+        else: new.unlink(missing_ok=True)
+
 # %% ../nbs/05_data.ipynb #b25f3f49
 _PARTS, _ARRAYS = ('train', 'valid', 'test'), ('inputs', 'labels', 'identifiers')
 
 def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
     "Keep puzzles in a new folder, all or nothing."
     _forget(place)
-    new = place.with_name(f'.{place.name}.{os.getpid()}.tmp')
-    new.mkdir()
-    try:
+    with replacing(place) as new:
+        new.mkdir()
         for part in _PARTS:
             for name in _ARRAYS: np.save(new/f'{part}_{name}.npy', getattr(getattr(splits, part), name))
         data.pack(splits, new)
         files = {path.name: sha256(path) for path in sorted(new.iterdir())}
         (new/'index.json').write_text(json.dumps({'files': files, 'hash': _hash(files)}), encoding='utf-8')
-        if place.exists(): shutil.rmtree(place)
-        new.rename(place)
-    except OSError as e:
-        shutil.rmtree(new, ignore_errors=True)
-        raise OSError(f'{new}: {e}') from e
 
 def _forget(place: Path) -> None:
     "Remove what a killed process left half-written there, and what has not been loaded for a month."
@@ -347,7 +359,7 @@ def _loaded(data: BenchmarkData, origin: str) -> Splits:
             if place.exists(): print(f'{place} is damaged: preparing {data.name} anew')
             splits = data.prepare()
             try: _write(splits, data, place)
-            except OSError as e: return _unkept(splits, e)
+            except OSError as e: return _unkept(splits, OSError(f'{place}: {e}'))
         return _read(data, place)
 
 def _unkept(splits: Splits, why: Exception) -> Splits:

@@ -18,7 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numba import njit
-from tqdm import tqdm
 
 from trm_nbdev.puzzles import (
     Movie,
@@ -30,6 +29,7 @@ from trm_nbdev.puzzles import (
     csv_folder,
     draw_rows,
     keep_identifiers,
+    progress,
     read_rows,
     shortened,
     step_titles,
@@ -306,7 +306,7 @@ def generate(
     if not 2 <= min_path <= _cells(side): raise ValueError(f"min_path: expected 2..{_cells(side)}, got {min_path}")
     rng, vain = np.random.default_rng(seed), 0
     found: dict[bytes, np.ndarray] = {}
-    bar = tqdm(total=n, desc="generating mazes", unit="", delay=5, leave=False)  # shown where it takes longer than 5 seconds
+    bar = progress(n, "generating mazes", unit="", delay=5, leave=False)  # shown where it takes longer than 5 seconds
     while len(found) < n:
         before, batch = len(found), _draw_batch(rng, side, min_path)
         for name, question in zip(canonical(batch, side), batch, strict=True): found.setdefault(name, question)

@@ -4,21 +4,25 @@
 
 # %% auto #0
 __all__ = ['Rows', 'Augment', 'COLUMNS', 'keep_identifiers', 'PuzzleSet', 'Splits', 'check_counts', 'Stream', 'shortened',
-           'read_rows', 'csv_folder', 'draw_rows', 'check_left', 'step_titles', 'strip', 'Movie', 'animate']
+           'read_rows', 'csv_folder', 'draw_rows', 'check_left', 'step_titles', 'strip', 'Movie', 'animate', 'progress']
 
 # %% ../nbs/01_puzzles.ipynb #f0bfa24e
 import csv
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 # %% ../nbs/01_puzzles.ipynb #9f8c2151
 def _check_tokens(what: str, tokens: np.ndarray, cells: int, vocab_size: int) -> None:
@@ -287,3 +291,20 @@ def animate(
     movie = Movie(figure, show, frames=[*range(last), last, last, last], interval=1000 * seconds, init_func=lambda: [])
     movie.seconds, movie.frames = seconds, len(titles)
     return movie
+
+# %% ../nbs/01_puzzles.ipynb #e60f7a93
+class _Lines:
+    "Takes what tqdm would draw over and over, and writes each state of the bar as a line."
+    def write(self, text: str) -> None:
+        if text := text.strip(): print(text, file=sys.stderr, flush=True)
+
+def progress(
+    total: int,         # how many there are to do
+    what: str,          # is being done, such as "training"
+    every: float = 30,  # seconds from line to line where there is no bar
+    **options: Any,     # of tqdm: unit, initial, leave, bar_format, delay in seconds
+) -> tqdm:              # to be told with `update` how many more are done
+    "A progress bar in a terminal or a notebook; elsewhere, in a log file say, a line now and then."
+    seen = sys.stderr.isatty() or hasattr(get_ipython(), "kernel")
+    how: dict[str, Any] = dict(mininterval=1) if seen else dict(file=_Lines(), mininterval=every, delay=every)
+    return tqdm(total=total, desc=what, miniters=0, **(options | how))

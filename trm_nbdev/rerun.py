@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import nbformat
@@ -30,9 +33,10 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from .baselines import VARIANTS
-from .data import SUDOKU, source_of
+from .data import SUDOKU, replacing, source_of
 from .devices import Lost, by_torchrun, rank, ranks, share, together
 from .model import TRMConfig
+from .puzzles import progress
 from .runs import PROFILES, RunSpec, data_of, end_with_parent, out_folder, profile_of, project_root, record_path, run_rows, run_spec, seed_list
 from .training import TrainConfig
 
@@ -79,20 +83,20 @@ def execute(
     notebook: Path,             # to be executed
     parameters: dict[str, Any], # to set
     out: Path,                  # results/<profile>; the executed notebook goes to its subfolder notebooks
+    scratch: Path,              # where it lies until then: a folder that no other command uses
 ) -> Outcome:
     "Execute a notebook with papermill; a failing cell becomes part of the outcome."
     folder, started, error = out/'notebooks', time.perf_counter(), ''
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder/f'.{name}.{os.getpid()}.tmp.ipynb'
-    temporary.touch()  # a sign that it has begun
+    executed = scratch/f'{name}.ipynb'
+    executed.touch()  # a sign that it has begun
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # a kernel otherwise warns, each time, that it talks to us without encryption
-    try: papermill.execute_notebook(str(notebook), str(temporary), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
+    try: papermill.execute_notebook(str(notebook), str(executed), parameters, progress_bar=False, kernel_name='python3', extra_arguments=quiet)
     except PapermillExecutionError as e: error = f'the cell numbered [{e.exec_count}] failed with {e.ename}: {e.evalue}\n\n{_indent(e.source)}\n'
     except Exception as e: error = f'{type(e).__name__}: {e}'  # a dead kernel, a full disk: whatever it is, the other notebooks go on
-    if temporary.stat().st_size:
-        if not error: _forget_times(temporary)
-        os.replace(temporary, folder/(f'{name}.failed.ipynb' if error else f'{name}.ipynb'))
-    temporary.unlink(missing_ok=True)
+    if executed.stat().st_size:
+        if not error: _forget_times(executed)
+        with replacing(folder/(f'{name}.failed.ipynb' if error else f'{name}.ipynb')) as new: shutil.copyfile(executed, new)
     if not error: (folder/f'{name}.failed.ipynb').unlink(missing_ok=True)
     return Outcome(name, time.perf_counter() - started, error)
 
@@ -115,12 +119,10 @@ def status(
 ) -> str:            # such as "mlp-full-layers2-T3-n6 43% 512/s · maze-6x6-10-attention-full-layers2-T3-n6 12% 420/s"
     "What is being trained at the moment."
     parts = []
-    for path in sorted(logs.glob('*.jsonl')):
-        try: written, lines = path.stat().st_mtime, path.read_text().splitlines()
-        except OSError: continue  # begun anew at this moment
-        if written < max(since, time.time() - 60): continue
-        now = json.loads(lines[-1]) if lines and lines[-1].endswith('}') else None
-        if now and now['step'] < now['of']: parts.append(f"{re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.stem)} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
+    for path in sorted(logs.glob('*/metrics.jsonl')):
+        try: written, now = path.stat().st_mtime, json.loads(path.read_text().splitlines()[-1])
+        except (OSError, ValueError, IndexError): continue  # begun anew, or being written, at this moment
+        if written >= max(since, time.time() - 60) and now['step'] < now['of']: parts.append(f"{re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.parent.name)} {now['step']/now['of']:.0%} {now['rate']:.0f}/s")
     return ' · '.join(parts)
 
 # %% ../nbs/32_rerun.ipynb #e12e3a6e
@@ -176,6 +178,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--jobs', type=int, default=_jobs(), metavar='N', help='processes at a time: notebooks, and runs within them (default: one per core; one on a GPU)')
     p.add_argument('--notebooks', metavar='PATH', help='folder of the experiments (default: nbs/experiments of the checkout)')
     p.add_argument('--force', action='store_true', help='train everything anew, recorded or not')
+    p.add_argument('--tensorboard', action='store_true', help='let tensorboard --logdir PATH/tensorboard show what is trained, PATH being where results go')
     return p
 
 @dataclass(frozen=True)
@@ -205,6 +208,7 @@ def _check_mode(a: argparse.Namespace) -> None:
     "ValueError for arguments that do not go together, or for no profile."
     profile_of(a.profile)
     if a.jobs < 1: raise ValueError(f'jobs is {a.jobs}, expected at least 1')
+    if a.tensorboard and not find_spec('tensorboard'): raise ValueError('--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard')
     if a.run and (a.only or a.notebooks): raise ValueError('--run trains one row, and --only and --notebooks choose notebooks: expected one or the other')
     if a.benchmark and not a.run: raise ValueError(f'benchmark is {a.benchmark!r} without --run, expected none: notebooks have their own')
     if by_torchrun() and not a.run: raise ValueError('several processes can train single runs only: expected --run')
@@ -219,10 +223,10 @@ def _check_data(profile: str, source: str, about: dict[str, str | None]) -> None
 
 # %% ../nbs/32_rerun.ipynb #3bdf9ff1
 @contextmanager
-def _environment(force: bool, started: float, **more: str) -> Iterator[None]:
+def _environment(a: argparse.Namespace, started: float, **more: str) -> Iterator[None]:
     "Environment variables that last as long as the `with`."
     before = dict(os.environ)
-    os.environ.update(more | ({'TRM_RETRAIN_BEFORE': str(started)} if force else {}))
+    os.environ.update(more | ({'TRM_RETRAIN_BEFORE': str(started)} if a.force else {}) | ({'TRM_TENSORBOARD': '1'} if a.tensorboard else {}))
     try: yield
     finally:
         os.environ.clear()
@@ -253,7 +257,7 @@ def run_row(
         with together():
             specs = _specs(a)
             workers = 1 if ranks() > 1 else min(a.jobs, len(specs))
-            with _environment(a.force, started, TRM_WORKERS=str(workers), **({'TQDM_DISABLE': '1'} if workers > 1 else {})):
+            with _environment(a, started, TRM_WORKERS=str(workers), **({'TQDM_DISABLE': '1'} if workers > 1 else {})):
                 records = run_rows({'row': changes_of(*a.run)}, a.profile, [*specs], a.data, a.out, a.benchmark or SUDOKU)['row']
             for s, r in zip(specs.values(), records, strict=True):
                 print(f"{s.id}: {r['results']['ema']['exact']:.1%} of {r['results']['ema']['puzzles']} test puzzles\n  {record_path(s, out_folder(a.out, a.profile, a.data))}", flush=True)
@@ -264,46 +268,25 @@ def run_row(
     except KeyboardInterrupt: return _interrupted(a.force, started)
 
 # %% ../nbs/32_rerun.ipynb #a0bf15bc
-class _Progress:
-    "A bar in a terminal; in a log file, a line every half minute."
-    def __init__(self, total: int):
-        self.total, self.said = total, time.time()
-        self.bar = tqdm(total=total, desc='notebooks', unit='', disable=not sys.stderr.isatty())
-
-    def __enter__(self) -> '_Progress': return self
-    def __exit__(self, *exception: object) -> None: self.bar.close()
-
-    def show(self, done: int, doing: str) -> None:
-        self.bar.set_postfix_str(doing, refresh=False)
-        self.bar.update(done - self.bar.n)
-        self.bar.refresh()
-        if self.bar.disable and time.time() > self.said + 30:
-            print(f'{done} of {self.total} notebooks done; {doing}', file=sys.stderr, flush=True)
-            self.said = time.time()
-
 def execute_all(
     p: Plan,                 # what to run
 ) -> dict[str, Outcome]:     # by name
     "Execute the notebooks, each in a process of its own, with one progress bar for all; what assembles the results comes last."
     outcomes: dict[str, Outcome] = {}
-    with _Progress(len(p.notebooks)) as progress:
+    with progress(len(p.notebooks), 'notebooks', bar_format='{desc}: {bar:10} {n_fmt}/{total_fmt} [{elapsed}{postfix}]') as bar:
         for stage in ([n for n in p.notebooks if n != LAST], [n for n in p.notebooks if n == LAST]):
-            while left := [n for n in stage if n not in outcomes]: _in_a_pool(p, left, outcomes, progress)
+            while left := [n for n in stage if n not in outcomes]: _in_a_pool(p, left, outcomes, bar)
     return outcomes
 
-def _in_a_pool(p: Plan, names: list[str], outcomes: dict[str, Outcome], progress: _Progress) -> None:
+def _in_a_pool(p: Plan, names: list[str], outcomes: dict[str, Outcome], bar: tqdm) -> None:
     "Execute notebooks until all are done, or a process dies (killed for memory, say): then those that had begun have failed, and the others are left."
-    for name in names:
-        for stale in _begun(p.out, name): stale.unlink(missing_ok=True)
-    with ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool:
-        try: _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out): n for n in names}, outcomes, progress, p.out/'logs')
+    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch, ProcessPoolExecutor(p.jobs, multiprocessing.get_context('spawn'), end_with_parent) as pool:
+        try: _stage({pool.submit(execute, n, p.notebooks[n], p.parameters, p.out, Path(scratch)): n for n in names}, outcomes, bar, p.out/'logs', Path(scratch))
         except KeyboardInterrupt:  # what waits for a free process must not begin now
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-def _begun(out: Path, name: str) -> list[Path]: return [*(out/'notebooks').glob(f'.{name}.*.tmp.ipynb')]
-
-def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Progress, logs: Path) -> None:
+def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], bar: tqdm, logs: Path, scratch: Path) -> None:
     "Wait for some notebooks, and say what goes on meanwhile."
     started, left = time.time(), set(names)
     while left:
@@ -311,10 +294,11 @@ def _stage(names: dict[Future, str], outcomes: dict[str, Outcome], progress: _Pr
         for f in done:
             e = f.exception()
             died = isinstance(e, BrokenProcessPool)
-            if died and not _begun(logs.parent, names[f]): continue  # it will be begun by another process
+            if died and not (scratch/f'{names[f]}.ipynb').exists(): continue  # it will be begun by another process
             said = 'its process died, or one beside it: for want of memory, perhaps' if died else f'{type(e).__name__}: {e}'
             outcomes[names[f]] = Outcome(names[f], time.time() - started, said) if e else f.result()
-        progress.show(len(outcomes), status(logs, started))
+        bar.set_postfix_str(status(logs, started), refresh=False)
+        bar.update(len(outcomes) - bar.n)
 
 def summary(
     outcomes: dict[str, Outcome],  # from `execute_all`
@@ -342,7 +326,7 @@ def main(
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)
     workers = max(1, a.jobs//len(p.notebooks))  # more cores than notebooks: each trains several runs at a time
     try:
-        with _environment(a.force, started, TQDM_DISABLE='1', MPLBACKEND='module://matplotlib_inline.backend_inline', TRM_DATA=p.source, TRM_WORKERS=str(workers)):
+        with _environment(a, started, TQDM_DISABLE='1', MPLBACKEND='module://matplotlib_inline.backend_inline', TRM_DATA=p.source, TRM_WORKERS=str(workers)):
             outcomes = execute_all(p)
     except KeyboardInterrupt: return _interrupted(a.force, started)
     print(summary(outcomes, p.out, time.time() - started), flush=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROFILES', 'PROTOCOL', 'Profile', 'profile_of', 'data_of', 'variants', 'RunSpec', 'run_spec', 'final_test',
            'solve_tests', 'voted', 'examples', 'trained_residuals', 'project_root', 'machine', 'compiler_version',
-           'git_revision', 'peak_memory', 'train_and_test', 'replacing', 'record_path', 'model_path', 'read_record',
+           'git_revision', 'peak_memory', 'train_and_test', 'metrics_path', 'record_path', 'model_path', 'read_record',
            'run', 'run_model', 'seed_list', 'out_folder', 'run_rows', 'end_with_parent', 'same_result', 'check']
 
 # %% ../nbs/30_runs.ipynb #81343e16
@@ -21,10 +21,11 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ import trm_nbdev
 
 from .arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from .baselines import SAMPLES, VARIANTS
-from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
+from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, replacing, source_of
 from .devices import agreed, rank, ranks
 from .model import TRM, TRMConfig, n_parameters
 from .puzzles import PuzzleSet
@@ -283,7 +284,8 @@ def train_and_test(
     splits = spec.data.load()
     model = replace(spec.model, num_puzzle_identifiers=splits.num_puzzle_identifiers) if isinstance(splits, ArcSplits) else spec.model
     t = train(model, spec.how, splits, spec.seed, log, checkpoints=checkpoints)
-    if keep and rank() == 0: t.average.save_pretrained(keep)
+    if keep and rank() == 0:
+        with replacing(keep) as new: t.average.save_pretrained(new)
     started = time.perf_counter()
     with fixed_threads(spec.how.threads): results = final_test(t, spec.data, spec.how.batch_size)
     origin = spec.data.origin() | {f'{k}_{what}': v for k in ('train', 'valid', 'test')
@@ -294,18 +296,58 @@ def train_and_test(
                 seconds=dict(training=round(t.seconds, 1), test=round(time.perf_counter() - started, 1)),
                 samples_per_s=round(t.step*spec.how.batch_size/t.seconds, 1), peak_memory_mb=peak_memory(), machine=machine(), finished=time.time())
 
-# %% ../nbs/30_runs.ipynb #2133a42b
-@contextmanager
-def replacing(
-    path: Path,  # the file to write
-) -> Iterator[Path]:
-    "A temporary name to write to, renamed to `path` at the end: whoever sees the file sees all of it."
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally: temporary.unlink(missing_ok=True)
+# %% ../nbs/30_runs.ipynb #b8e05d7f
+def metrics_path(
+    spec: RunSpec,  # a run
+    out: Path,      # results/<profile>
+) -> Path:          # one JSON object a line
+    "Where it is written how the training of a run goes."
+    return Path(out)/'logs'/spec.id/'metrics.jsonl'
 
+def _lines(path: Path) -> Callable[[dict], None]:
+    "Adds a line to a file; the first drops those of the same and later steps, and what is no whole line."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    begun = False
+    def write(now: dict) -> None:
+        nonlocal begun
+        if not begun:
+            kept = [line for line in path.read_text().splitlines() if _step(line) < now['step']] if path.is_file() else []
+            with replacing(path) as new: new.write_text(''.join(f'{line}\n' for line in kept))
+        begun = True
+        with path.open('a') as f: f.write(json.dumps(now) + '\n')
+    return write
+
+def _step(line: str) -> float:
+    try: return json.loads(line)['step']
+    except ValueError: return float('inf')
+
+@contextmanager
+def _curves(folder: Path) -> Iterator[Callable[[dict], None]]:
+    "Adds points to the curves that TensorBoard finds in a folder; the first hides those of the same and later steps."
+    from torch.utils.tensorboard import SummaryWriter  # only here: tensorboard is not among the requirements
+    writer: SummaryWriter | None = None
+    def draw(now: dict) -> None:
+        nonlocal writer
+        writer = writer or SummaryWriter(folder, purge_step=now['step'])
+        for key in now.keys() - {'step', 'of', 'seconds'}:
+            if now[key] is not None: writer.add_scalar(key.replace('_', '/') if key.startswith('valid_') else f'train/{key}', now[key], now['step'])
+        writer.flush()
+    try: yield draw
+    finally:
+        if writer: writer.close()
+
+def _watched(spec: RunSpec, out: Path, keep: Path | None = None, checkpoints: Path | None = None) -> dict:
+    "`train_and_test`, reported in metrics.jsonl and, if asked for, in TensorBoard. A report that cannot be written is worth a warning, not the end of the training."
+    write = _lines(metrics_path(spec, out))
+    with _curves(Path(out)/'tensorboard'/spec.id) if os.environ.get('TRM_TENSORBOARD') else nullcontext() as draw:
+        def log(now: dict) -> None:
+            try:
+                write(now)
+                if draw: draw(now)
+            except OSError as e: warnings.warn(f'step {now["step"]} of {spec.id} is not reported: {e}', stacklevel=2)
+        return train_and_test(spec, log, keep, checkpoints)
+
+# %% ../nbs/30_runs.ipynb #2133a42b
 def record_path(
     spec: RunSpec,  # a run
     out: Path,      # results/<profile>
@@ -331,6 +373,19 @@ def read_record(
     except (OSError, ValueError, KeyError, TypeError): return None
     return record if counts else None
 
+@contextmanager
+def _alone(spec: RunSpec, out: Path, wait: bool = True) -> Iterator[None]:
+    "Hold the lock of a run; of several processes, process 0 holds it for all, and while it waits, it says so to the others every now and then."
+    lock = FileLock(record_path(spec, out).with_suffix('.lock'))
+    def locked() -> bool:
+        try: lock.acquire(timeout=60 if wait else 0)
+        except Timeout: return False
+        return True
+    while not agreed(rank() > 0 or locked()):
+        if not wait: raise Timeout(lock.lock_file)
+    try: yield
+    finally: lock.release()
+
 def run(
     spec: RunSpec,       # what to run
     out: Path,           # results/<profile>
@@ -340,28 +395,15 @@ def run(
     path = record_path(spec, out)
     if agreed(read_record(spec, out) is None):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix('.lock'), wait):
+        with _alone(spec, out, wait):
             if agreed(read_record(spec, out) is None): _make(spec, out)
     return json.loads(path.read_text())
-
-@contextmanager
-def _locked(path: Path, wait: bool) -> Iterator[None]:
-    "Hold a lock; of several processes, process 0 holds it for all, and while it waits, it says so to the others every now and then."
-    lock = FileLock(path)
-    def locked() -> bool:
-        try: lock.acquire(timeout=60 if wait else 0)
-        except Timeout: return False
-        return True
-    while not agreed(rank() > 0 or locked()):
-        if not wait: raise Timeout(str(path))
-    try: yield
-    finally: lock.release()
 
 def _make(spec: RunSpec, out: Path) -> None:
     "Train a run and write its record."
     path, checkpoints = record_path(spec, out), _checkpoints(spec, out)
     if path.is_file(): print(f'{path.name} is damaged or out of date: training it again')
-    made = train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'), model_path(spec, out), checkpoints)
+    made = _watched(spec, out, model_path(spec, out), checkpoints)
     if rank() == 0:
         with replacing(path) as new: new.write_text(json.dumps(made, separators=(',', ':')) + '\n')
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -381,21 +423,9 @@ def run_model(
     "The averaged model of a run: read where it is kept, else trained again."
     run(spec, out)
     kept = model_path(spec, out)
-    if not (kept/'model.safetensors').is_file(): train_and_test(spec, _logger(Path(out)/'logs'/f'{spec.id}.jsonl'), kept)
-    return TRM.from_pretrained(kept)
-
-def _logger(path: Path) -> Callable[[dict], None]:
-    "Write what training reports to a file, one JSON object a line, for whoever wants to watch; a resumed training goes on where it begins."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    begun = False
-    def log(now: dict) -> None:
-        nonlocal begun
-        if not begun and path.is_file():
-            lines = [line for line in path.read_text().splitlines() if line.endswith('}') and json.loads(line)['step'] < now['step']]
-            with replacing(path) as new: new.write_text(''.join(f'{line}\n' for line in lines))
-        begun = True
-        with path.open('a') as f: f.write(json.dumps(now) + '\n')
-    return log
+    with _alone(spec, out):
+        if not (kept/'model.safetensors').is_file(): _watched(spec, out, kept)
+        return TRM.from_pretrained(kept)
 
 # %% ../nbs/30_runs.ipynb #3972dbad
 def seed_list(
@@ -453,11 +483,12 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 def _train_missing(specs: list[RunSpec], out: Path, workers: int) -> None:
-    "Train what has no record yet, several runs at a time."
+    "Train what has no record yet and nobody else is training, several runs at a time."
     missing = {s.id: s for s in specs if read_record(s, out) is None}
     if not missing: return
     with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context('spawn'), end_with_parent) as pool:
-        for training in [pool.submit(run, s, out) for s in missing.values()]: training.result()
+        for training in [pool.submit(run, s, out, wait=False) for s in missing.values()]:
+            with suppress(Timeout): training.result()  # another process is training it
 
 # %% ../nbs/30_runs.ipynb #d6aa8889
 def same_result(
@@ -468,8 +499,7 @@ def same_result(
     if all(a[k] == b[k] for k in ('curve', 'results')): return 'identical'
     cells, loss = (abs(x - y) for x, y in [(a['results']['ema']['cells'], b['results']['ema']['cells']), (a['curve'][-1]['loss'], b['curve'][-1]['loss'])])
     how = f'cell accuracy by {cells:.4f}, last training loss by {loss:.4f}'
-    # a record from before runs could be shared does not name the number of processes
-    if a['compiled'] == b['compiled'] and a.get('ranks', 1) == b.get('ranks', 1) and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'flags', 'torch', 'python', 'compiler')):
+    if all(a[k] == b[k] for k in ('compiled', 'ranks')) and all(a['machine'][k] == b['machine'][k] for k in ('device', 'processor', 'flags', 'torch', 'python', 'compiler')):
         return f'different, although made on the same kind of machine: {how}'
     return f'close: {how}' if cells < .1 and loss < .2 else f'different: {how}'
 
@@ -487,4 +517,5 @@ def check(
     if kept is None:
         run(spec, where)
         return 'recorded'
-    return same_result(json.loads(json.dumps(train_and_test(spec, _logger(where/'logs'/f'{spec.id}.jsonl')))), kept)
+    with _alone(spec, where): made = _watched(spec, where)
+    return same_result(json.loads(json.dumps(made)), kept)

@@ -20,7 +20,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numba import njit
-from tqdm import tqdm
 
 from trm_nbdev.puzzles import (
     Movie,
@@ -32,6 +31,7 @@ from trm_nbdev.puzzles import (
     csv_folder,
     draw_rows,
     keep_identifiers,
+    progress,
     read_rows,
     shortened,
     step_titles,
@@ -633,7 +633,7 @@ def generate(
     found: list[tuple[np.ndarray, np.ndarray]] = []
     alike: dict[int, list[np.ndarray]] = {}  # the questions so far by their invariant
     same = np.array_equal if box == (2, 2) else partial(equivalent, box=box)
-    bar = tqdm(total=n, desc="generating Sudokus", unit="", delay=5, leave=False)  # shown where it takes longer than 5 seconds
+    bar = progress(n, "generating Sudokus", unit="", delay=5, leave=False)  # shown where it takes longer than 5 seconds
     while len(found) < n:
         question, answer = make(rng)
         known = alike.setdefault(invariants(question, box), [])

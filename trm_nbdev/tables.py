@@ -21,10 +21,9 @@ from matplotlib.transforms import Bbox
 from scipy import stats
 
 from .baselines import BASE, PRESETS, RIVALS
-from .data import check_benchmark
+from .data import check_benchmark, replacing
 from .model import cost
 from .puzzles import Movie
-from .runs import replacing
 from .solving import wilson
 
 # %% ../nbs/31_tables.ipynb #e9d5373e

@@ -25,7 +25,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from .act import HALTING, act
 from .checkpoints import kept_steps, load_checkpoint, save_checkpoint
@@ -33,7 +32,7 @@ from .devices import agreed, average_gradients, averaged, gather, last_words, on
 from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
-from .puzzles import PuzzleSet, Rows, Splits, Stream
+from .puzzles import PuzzleSet, Rows, Splits, Stream, progress
 from .solving import check_identifiers, score, think_together
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
 
@@ -287,7 +286,7 @@ def train(
     how: TrainConfig,       # how
     splits: Splits,         # trained on .train; .valid is looked at on the way, .test never
     seed: int = 0,          # determines the result, on the same machine
-    log: Callable[[dict], None] | None = None,  # called with step, loss, rate ... every now and then
+    log: Callable[[dict], None] | None = None,  # called every 20 steps and with each point of the curve; with a line of metrics.jsonl, see chapter 30
     device: str | None = None,  # default: 'cuda' where there is one, else 'cpu'
     checkpoints: Path | None = None,  # folder to resume from and to write to; None: neither
     every: float = 60,      # seconds between checkpoints
@@ -302,20 +301,26 @@ def train(
 def _loop(t: Training, how: TrainConfig, splits: Splits, stream: Stream, log: Callable[[dict], None] | None, keeper: Keeper | None) -> Training:
     t.compiled = how.compiled and compile_network(t.model)
     started, looks = time.perf_counter() - t.seconds, {how.steps*(k + 1)//how.evaluations for k in range(how.evaluations)}
-    quiet: dict[str, Any] = {'disable': True} if rank() else {}
-    with last_words(lambda: _where_to_go_on(t, keeper)), tqdm(total=how.steps, initial=t.step, desc='training', unit='step', mininterval=1, **quiet) as bar:
+    with last_words(lambda: _where_to_go_on(t, keeper)), progress(how.steps, 'training', initial=t.step, unit='step', **({'disable': True} if rank() else {})) as bar:
         while t.step < how.steps:
             r = train_step(t, how, to_tensors(stream.batch(t.step), t.model))
             bar.update()
             t.seconds = time.perf_counter() - started
             if t.step in looks or t.step % 20 == 0 or t.step == how.steps:
-                now = dict(step=t.step, of=how.steps, loss=averaged(r.loss).item(), solved=averaged(r.solved.float().mean()).item(), rate=t.step*how.batch_size/t.seconds)
-                if t.step in looks: t.curve.append(_look(t, splits.valid, now, how.batch_size))
-                bar.set_postfix(loss=f"{now['loss']:.3f}", solved=f"{now['solved']:.0%}")
+                now = _report(t, how, r)
+                if t.step in looks:
+                    t.curve.append(_look(t, splits.valid, now, how.batch_size))
+                    now |= {k: t.curve[-1][k] for k in ('valid_exact', 'valid_cells')}
+                bar.set_postfix(loss=f"{now['loss']:.3f}", solved=f"{now['solved']:.0%}", refresh=False)
                 if log and rank() == 0: log(now)
             if keeper: keeper.maybe_save(t)
     t.seconds = time.perf_counter() - started
     return t
+
+def _report(t: Training, how: TrainConfig, r: StepResult) -> dict:
+    "What is worth telling of a step, see `train`."
+    means = {k: averaged(v.float().mean()).item() for k, v in dict(loss=r.loss.detach(), ce=r.ce, halting=r.halting, solved=r.solved).items()}
+    return dict(step=t.step, of=how.steps, lr=next(iter(t.optimizers)).param_groups[0]['lr'], seconds=round(t.seconds, 2), rate=round(t.step*how.batch_size/t.seconds, 1)) | means
 
 def _where_to_go_on(t: Training, keeper: Keeper | None) -> str:
     kept = kept_steps(keeper.folder) if keeper else []
