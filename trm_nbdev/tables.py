@@ -13,6 +13,7 @@ __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSI
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from scipy import stats
 
-from .baselines import BASE, BENCHMARKS, COLUMNS, PRESETS, RIVALS, ROWS, TABLE3_ROWS, WANG
+from .baselines import BASE, COLUMNS, PRESETS, RIVALS, ROWS, TABLE3_ROWS, WANG
 from .model import TRMConfig, cost
 from .puzzles import Movie
 from .runs import replacing
@@ -149,27 +150,31 @@ def compare(
 ) -> pd.DataFrame:                      # strings, ready to print
     "The paper's table with our columns beside it; rows that the paper does not have come last."
     methods = [*(only or dict.fromkeys([*PAPER[table].index, *ROWS[table], *records]))]
-    rows = [_printed(table, m) | _computed(table, m) | _ours(table, m, records.get(m), profile) for m in methods]
+    rows = [_accuracies(table, m, records.get(m)) | _model(table, m) | _runs(m, records.get(m), profile) for m in methods]
     return pd.DataFrame(rows, index=pd.Index(methods, name='method'))
 
-def _printed(table: str, method: str) -> dict[str, str]:
-    paper = PAPER[table]
-    row = paper.loc[method].to_dict() if method in paper.index else {}
-    acc = row.get('acc_pct', '')
-    names = {'num_features': 'paper features', 'depth': 'paper depth', 'nfp': 'paper NFP', 'params': 'paper params'}
-    return {'paper %': f'{acc:.1f}' if isinstance(acc, float) else acc} | {name: str(row.get(c, '')) for c, name in names.items() if c in paper}
+def _accuracies(table: str, method: str, records: list[dict] | None) -> dict[str, str]:
+    "The paper's, and ours with its interval."
+    acc = PAPER[table].acc_pct.get(method, '')
+    row = {'paper %': f'{acc:.1f}' if isinstance(acc, float) else acc, 'here %': NOT_RUN if method in ROWS[table] else QUOTED, 'sd': '', '95 % interval': ''}
+    if not records: return row
+    a = accuracy(records, weights_of(method))
+    return row | {'here %': f"{a['mean']:.1f}", 'sd': '' if np.isnan(a['sd']) else f"{a['sd']:.1f}", '95 % interval': f"{a['low']:.1f} – {a['high']:.1f}"}
 
-def _computed(table: str, method: str) -> dict[str, str]:
-    model = PRESETS[table].get(method)
-    return {f'{what} computed': computed(model)[what] if model else '' for what in ('depth', 'NFP', 'params')}
+def _model(table: str, method: str) -> dict[str, str]:
+    "What the paper prints about the model, and what is computed at the paper's size."
+    paper, model = PAPER[table], PRESETS[table].get(method)
+    names = {'num_features': 'features', 'depth': 'depth', 'nfp': 'NFP', 'params': 'params'}
+    row = {f'paper {name}': str(paper[c].get(method, '')) for c, name in names.items() if c in paper}
+    return row | {f'{what} computed': computed(model)[what] if model else '' for what in ('depth', 'NFP', 'params')}
 
-def _ours(table: str, method: str, records: list[dict] | None, profile: str) -> dict[str, str]:
-    columns = ['profile', 'here %', 'sd', '95 % interval', 'cells %', 'seeds', 'test puzzles', 'steps', 'minutes', 'params here']
-    if not records: return dict.fromkeys(columns, '') | {'here %': NOT_RUN if method in ROWS[table] else QUOTED}
+def _runs(method: str, records: list[dict] | None, profile: str) -> dict[str, str]:
+    "How much was run, on what, and how long it took."
+    columns = ['profile', 'seeds', 'test puzzles', 'steps', 'minutes', 'cells %', 'params here']
+    if not records: return dict.fromkeys(columns, '')
     a, r = accuracy(records, weights_of(method)), records[0]
     minutes = np.mean([sum(x['seconds'].values()) for x in records])/60
-    return dict(zip(columns, [profile, f"{a['mean']:.1f}", '' if np.isnan(a['sd']) else f"{a['sd']:.1f}", f"{a['low']:.1f} – {a['high']:.1f}",
-        f"{a['cells']:.1f}", str(a['seeds']), str(a['puzzles']), str(r['how']['steps']), f'{minutes:.1f}', f"{r['parameters']/1e6:.2f}M"], strict=True))
+    return dict(zip(columns, [profile, str(a['seeds']), str(a['puzzles']), str(r['how']['steps']), f'{minutes:.1f}', f"{a['cells']:.1f}", f"{r['parameters']/1e6:.2f}M"], strict=True))
 
 # %% ../nbs/31_tables.ipynb #f936e751
 def _beside(sides: dict[str, pd.DataFrame], shared: list[str]) -> pd.DataFrame:
@@ -185,9 +190,9 @@ def paper_table(
 ) -> pd.DataFrame:                              # strings, ready to print
     "A table in the paper's shape, with our columns beside the paper's; columns of one side have its name in front."
     if name == 'Table 3':
-        both = compare(name, records.get(name, {}), profile)
-        sides = {m: both[both.index.str.startswith(m)].rename(index=lambda row, m=m: row.removeprefix(f'{m}, ')) for m in ('HRM', 'TRM')}
-        return _beside({'HRM (n=k, 4 layers)': sides['HRM'], 'TRM (n=2k, 2 layers)': sides['TRM']}, ['profile'])
+        both, kT = compare(name, records.get(name, {}), profile), [f'k={k}, T={T}' for k, T in TABLE3_ROWS]
+        hrm, trm = (both.loc[[f'{m}, {row}' for row in kT]].set_axis(kT) for m in ('HRM', 'TRM'))
+        return _beside({'HRM (n=k, 4 layers)': hrm, 'TRM (n=2k, 2 layers)': trm}, ['profile']).rename_axis('k, T')
     columns = {b: compare(c, records.get(c, {}), profile) for b, c in COLUMNS.items() if c.startswith(name)}
     if columns: return _beside(columns, ['paper params', 'depth computed', 'NFP computed', 'profile'])
     return compare(name, records.get(name, {}), profile)
@@ -360,7 +365,7 @@ def bars(
     for m in known: ax.text(list(here).index(m) - .2, paper.acc_pct[m] + 2, f'{paper.acc_pct[m]:.1f}', ha='center', fontsize=9, color='grey')
     ax.bar(at + .2, means, .38, color='tab:blue', label='here', yerr=abs(ends - means), capsize=4)
     for x, m, top in zip(at, means, ends[1], strict=True): ax.text(x + .2, top + 2, f'{m:.1f}', ha='center', fontsize=9)
-    ax.set_xticks(at, [m.replace(' (', '\n(').replace('w/ ', 'w/\n') for m in here])
+    ax.set_xticks(at, [fill(m, 15) for m in here], fontsize=9)
     ax.set(ylabel='puzzles solved, %', ylim=(0, 125))
     ax.set_title(title.replace(': ', ':\n', 1), fontsize=9)
     ax.legend(loc='upper right', fontsize=8, ncols=2)
@@ -397,6 +402,7 @@ def table_picture(
     for (row, _), cell in t.get_celld().items():
         cell.set_linewidth(0)
         # a heading is wider than its first column: the cells beside it must not hide it
+        if row < top - 1: cell.get_text().set_fontweight('bold')
         cell.set_facecolor('none' if row < top - 1 else '#e8e8e8' if row < top else '#f7f7f7' if (row - top) % 2 == 0 else 'white')
     return fig
 
