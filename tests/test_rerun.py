@@ -3,14 +3,13 @@ import json
 import time
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from conftest import ROOT, rerun
 
-from trm_nbdev.baselines import RIVALS, VARIANTS
-from trm_nbdev.data import BUILT_IN
-from trm_nbdev.runs import PROFILES, data_of, run_spec, variants
-from trm_nbdev.tables import TABLE1
+from trm_nbdev.baselines import ROWS, benchmark_of
+from trm_nbdev.runs import PROFILES, data_of, run_spec
 
 EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
 
@@ -28,18 +27,19 @@ def test_every_experiment_runs_and_is_counted(everything):
     out, _, done = everything
     assert 'all well' in done.stdout
     assert sorted(p.stem for p in (out/'notebooks').iterdir()) == [p.stem for p in EXPERIMENTS]
-    for name in ('table1', 'mlp_vs_attention', 'layers', 'fixed_point_vs_full_backprop', 'ema', 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2', 'early_stop'):
+    tables = {*(p.stem for p in EXPERIMENTS), *(f'table{k}' for k in range(1, 6)), 'hrm_analysis', 'claims'} - {'check_records', 'results'}
+    for name in tables:
         for ending in ('csv', 'md', 'png'): assert (out/f'{name}.{ending}').stat().st_size > 100
     assert (out/'residuals.png').stat().st_size > 10_000
 
 
 def test_each_run_is_trained_once_although_several_notebooks_need_it(everything):
     out = everything[0]
-    ids = {run_spec('smoke', changes).id for changes in variants(*(m for m in TABLE1.index if m != 'no EMA')).values()}
-    ids |= {run_spec('smoke', VARIANTS[variant], data=data_of('smoke', benchmark)).id for benchmark in BUILT_IN for variant in RIVALS.values()}
+    ids = {run_spec('smoke', changes, data=data_of('smoke', benchmark_of(table))).id for table, rows in ROWS.items() for changes in rows.values()}
     ids.add(run_spec('smoke', {'steps': 2*PROFILES['smoke'].how.steps}).id)   # early_stop's longer training
     recorded = {p.stem for p in (out/'runs').glob('*.json')}
-    assert ids < recorded and len(recorded) == len(ids) + 1   # and the short run that checks the records
+    assert ids < recorded and len(recorded) == len(ids) + 2   # and the short run that checks the records, and your_idea's
+    assert 'not run' not in ''.join((out/f'{name}.csv').read_text() for name in ('table1', 'table2', 'table3', 'table4', 'table5', 'hrm_analysis', 'claims'))
     assert not list(out.rglob('*.tmp*'))
 
 
@@ -78,3 +78,25 @@ def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
     papermill.execute_notebook(str(ROOT/'nbs'/'experiments'/'layers.ipynb'), 'out.ipynb', {'profile': 'smoke', 'out': 'here', 'seeds': '0 1'},
                                progress_bar=False, kernel_name='python3')
     assert len(list((tmp_path/'here'/'runs').glob('*.json'))) == 4   # two rows, two seeds
+
+
+def test_results_trains_nothing_and_reads_records_of_any_age(everything, tmp_path):
+    out, elsewhere, _ = everything
+    empty = rerun('--profile', 'smoke', '--only', 'results', '--out', tmp_path/'empty', cwd=tmp_path)
+    assert empty.returncode == 0, empty.stdout + empty.stderr
+    assert not (tmp_path/'empty'/'runs').exists()
+    assert set(pd.read_csv(tmp_path/'empty'/'claims.csv').verdict) == {'not run'}
+    tables = {p: p.read_bytes() for p in [*out.glob('table*.csv'), out/'claims.csv']}
+    assert rerun('--profile', 'smoke', '--only', 'results', '--out', out, '--force', cwd=elsewhere).returncode == 0
+    assert [p.name for p, was in tables.items() if p.read_bytes() != was] == []
+
+
+def test_an_edited_idea_is_trained_again(tmp_path):
+    (tmp_path/'mine').mkdir()
+    text = (ROOT/'nbs'/'experiments'/'your_idea.ipynb').read_text()
+    assert 'size=3' in text
+    for k, idea in enumerate([text, text.replace('size=3', 'size=1'), text]):
+        (tmp_path/'mine'/'my_idea.ipynb').write_text(idea)
+        done = rerun('--profile', 'smoke', '--notebooks', tmp_path/'mine', '--out', tmp_path/'out', '--jobs', 2, cwd=tmp_path)   # more jobs than notebooks: workers, which do not know it
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(list((tmp_path/'out'/'runs').glob('*-convolution-*.json'))) == min(k + 1, 2)

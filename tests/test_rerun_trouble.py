@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import ENV, rerun
 
@@ -21,6 +22,7 @@ from trm_nbdev.sudoku import format_grid, generate
     (['--seeds', '-1'], 'expected'),
     (['--data', 'nowhere'], 'Maze-Hard, which maze_hard needs'),
     (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
+    (['--data', 'nowhere', '--only', 'results'], 'nowhere is no folder'),
     (['--jobs', '0'], 'jobs is 0'),
     (['--notebooks', '.'], 'no notebooks in'),
     (['--steps', '3'], 'unrecognized arguments: --steps'),
@@ -43,11 +45,13 @@ def sudoku_extreme(folder, n_train, n_test):
 
 def test_real_puzzles_from_a_folder(tmp_path):
     folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
-    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
+    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', 'results', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
     assert {r['data']['name'] for r in records} == {'sudoku-extreme'} and len(records[0]['data']['test.csv']) == 64
-    assert str(tmp_path) not in (tmp_path/'out'/'notebooks'/'mlp_vs_attention.ipynb').read_text().replace(str(tmp_path/'out'), '')
+    for name in ('mlp_vs_attention', 'results'): assert str(tmp_path) not in (tmp_path/'out'/'notebooks'/f'{name}.ipynb').read_text().replace(str(tmp_path/'out'), '')
+    table4 = pd.read_csv(tmp_path/'out'/'table4.csv', index_col=0).loc['TRM-MLP (Ours)']   # there are no mazes in that folder
+    assert table4['Sudoku-Extreme: here %'] != 'not run' == table4['Maze-Hard: here %']
     assert not any(str(tmp_path) in p.read_text() for p in (tmp_path/'out'/'runs').glob('*.json'))
 
 

@@ -41,7 +41,7 @@ from .runs import PROFILES, RunSpec, data_of, end_with_parent, out_folder, profi
 from .training import TrainConfig
 
 # %% ../nbs/32_rerun.ipynb #fee7d0ce
-LAST = 'results'  # the notebook that needs the records of all others
+LAST = 'results'  # the notebook that reads the records of all others
 
 def experiments(
     folder: Path,        # where the notebooks are
@@ -202,6 +202,7 @@ def plan(
     if source not in ('hub', 'built-in'): source = str(Path(source).resolve())
     about = {name: check_parameters(notebook, parameters) for name, notebook in notebooks.items()}
     _check_data(a.profile, source, about)
+    if source not in ('hub', 'built-in') and not Path(source).is_dir(): raise FileNotFoundError(f'{source} is no folder')
     return Plan(notebooks, parameters, source, out_folder(a.out, a.profile, source), a.jobs)
 
 def _check_mode(a: argparse.Namespace) -> None:
@@ -216,9 +217,10 @@ def _check_mode(a: argparse.Namespace) -> None:
 def _check_data(profile: str, source: str, about: dict[str, str | None]) -> None:
     "FileNotFoundError that names all benchmarks whose files are missing, and the notebooks that need them."
     missing = []
-    for benchmark in dict.fromkeys(filter(None, about.values())):
+    needs = {n: b for n, b in about.items() if b and n != LAST}
+    for benchmark in dict.fromkeys(needs.values()):
         try: data_of(profile, benchmark, source)
-        except (OSError, ValueError) as e: missing.append(f'{benchmark}, which {", ".join(n for n, b in about.items() if b == benchmark)} needs: {e}')
+        except (OSError, ValueError) as e: missing.append(f'{benchmark}, which {", ".join(n for n, b in needs.items() if b == benchmark)} needs: {e}')
     if missing: raise FileNotFoundError('\n  '.join(['not all puzzles are there: bring the files, or choose notebooks with --only', *missing]))
 
 # %% ../nbs/32_rerun.ipynb #3bdf9ff1

@@ -6,7 +6,8 @@
 __all__ = ['PROFILES', 'PROTOCOL', 'Profile', 'profile_of', 'data_of', 'variants', 'RunSpec', 'run_spec', 'final_test',
            'solve_tests', 'voted', 'examples', 'trained_residuals', 'project_root', 'machine', 'compiler_version',
            'git_revision', 'peak_memory', 'train_and_test', 'metrics_path', 'record_path', 'model_path', 'read_record',
-           'run', 'run_model', 'seed_list', 'out_folder', 'run_rows', 'end_with_parent', 'same_result', 'check']
+           'run', 'run_model', 'seed_list', 'out_folder', 'run_rows', 'recorded_rows', 'end_with_parent', 'same_result',
+           'check']
 
 # %% ../nbs/30_runs.ipynb #81343e16
 import hashlib
@@ -365,11 +366,12 @@ def model_path(
 def read_record(
     spec: RunSpec,   # a run
     out: Path,       # results/<profile>
+    any_age: bool = False,  # whatever TRM_RETRAIN_BEFORE says
 ) -> dict | None:    # None: there is none that counts
     "Read a record; one that is damaged, of another run, or older than TRM_RETRAIN_BEFORE does not count."
     try:
         record = json.loads(record_path(spec, out).read_text())
-        counts = record['key'] == spec.key and 'results' in record and record['finished'] >= float(os.environ.get('TRM_RETRAIN_BEFORE', 0))
+        counts = record['key'] == spec.key and 'results' in record and record['finished'] >= (0 if any_age else float(os.environ.get('TRM_RETRAIN_BEFORE', 0)))
     except (OSError, ValueError, KeyError, TypeError): return None
     return record if counts else None
 
@@ -461,9 +463,7 @@ def run_rows(
     benchmark: str = SUDOKU,          # a key of `BUILT_IN`
 ) -> dict[str, list[dict]]:           # row -> a record per seed
     "The records of all rows and seeds, trained where they are missing. Everything is checked before the first is trained."
-    puzzles, where = data_of(profile, benchmark, data), out_folder(str(out) if out else None, profile, data)
-    specs = {(row, seed): run_spec(profile, changes, seed, puzzles)
-             for seed in seed_list(seeds, profile_of(profile).seeds) for row, changes in rows.items()}
+    where, specs = out_folder(str(out) if out else None, profile, data), _specs(rows, profile, seeds, data, benchmark)
     if (workers := int(os.environ.get('TRM_WORKERS', 1))) > 1: _train_missing([*specs.values()], where, workers)
     records: dict[tuple[str, int], dict] = {}
     while left := [k for k in specs if k not in records]:
@@ -472,6 +472,27 @@ def run_rows(
             except Timeout: continue
         if len(left) == len([k for k in specs if k not in records]): time.sleep(1)
     return {row: [records[k] for k in specs if k[0] == row] for row in rows}
+
+def _specs(rows: dict[str, dict[str, Any]], profile: str, seeds: Any, data: str | None, benchmark: str) -> dict[tuple[str, int], RunSpec]:
+    "The run of each row and seed: all rows with the first seed come first."
+    puzzles = data_of(profile, benchmark, data)
+    return {(row, seed): run_spec(profile, changes, seed, puzzles)
+            for seed in seed_list(seeds, profile_of(profile).seeds) for row, changes in rows.items()}
+
+def recorded_rows(
+    rows: dict[str, dict[str, Any]],  # row -> changed fields, see `run_spec`
+    profile: str,                     # a key of `PROFILES`
+    seeds: Any = None,                # see `seed_list`; None: the profile's
+    data: str | None = None,          # 'built-in', 'hub' or a folder, see `load`
+    out: Path | str | None = None,    # see `out_folder`
+    benchmark: str = SUDOKU,          # a key of `BUILT_IN`
+) -> dict[str, list[dict]]:           # row -> a record for each seed that has one; rows without any are left out
+    "The records that there are, of any age: nothing is trained. Errors as `data_of`, but if nothing of the benchmark is recorded its files are not needed."
+    where = out_folder(str(out) if out else None, profile, data)
+    if not any(f'"benchmark":"{benchmark}"' in path.read_text() for path in (where/'runs').glob('*.json')): return {}
+    found = {k: read_record(spec, where, any_age=True) for k, spec in _specs(rows, profile, seeds, data, benchmark).items()}
+    by_row = {row: [r for k, r in found.items() if k[0] == row and r] for row in rows}
+    return {row: records for row, records in by_row.items() if records}
 
 def end_with_parent() -> None:
     "Let a worker process end with the process that began it, however that ended, and on Ctrl-C without a word."
