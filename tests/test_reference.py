@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from trm_nbdev.model import TRM
 from trm_nbdev.reference import config_of, load_released, main, part, read_recording, read_weights, to_released
+from trm_nbdev.training import cxx
 
 REFERENCE = ROOT.parent/'shared'/'reference'
 SIX = ['trm_att', 'trm_mlp', 'trm_single_z', 'trm_multi_scale_z', 'hrm', 'direct_pred']
@@ -44,6 +45,14 @@ def test_there_is_an_own_recording_of_every_kind_of_model():
 @pytest.mark.parametrize('path', OWN, ids=lambda p: p.stem)
 def test_own_recordings_are_replayed(path, capsys):
     assert main([str(path)]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.skipif(cxx() is None, reason='torch.compile needs a C++ compiler')
+@pytest.mark.parametrize('mixer', ['mlp', 'attention'])
+def test_compiled_code_computes_the_same(mixer, capsys):
+    path = next(p for p in OWN if (c := config_of(read_recording(p)[1], part(read_recording(p)[0], 'init.'))).mixer == mixer and c.features == 'y,z')
+    assert main([str(path), '--compiled']) == 0, capsys.readouterr().out
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0   # it was compiled
 
 
 def test_the_command_says_what_differs_and_exits_1(tmp_path):

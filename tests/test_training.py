@@ -5,13 +5,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.data import BUILT_IN, SudokuData
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.puzzles import Stream
 from trm_nbdev.runs import PROFILES, data_of, read_record, run_spec, solve_tests, train_and_test
-from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, to_tensors, train, train_step
+from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, evaluate, to_tensors, train, train_step
 
 PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
 TINY = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, dtype='float32')
@@ -29,6 +31,28 @@ def test_compiled_training_follows_the_plain_one(changes):
         assert a == pytest.approx(b, rel=1e-3)
 
 
+class Types(TorchDispatchMode):
+    "Notes the types of all tensors that are made on the way."
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.seen |= {t.dtype for t in tree_leaves(out) if isinstance(t, torch.Tensor)}
+        return out
+
+
+@pytest.mark.parametrize('changes', [{}, VARIANTS['HRM'], {'features': 'single-z', 'positions': 'learned'}, {'puzzle_emb_ndim': 16, 'puzzle_emb_len': 1}], ids=str)
+def test_nothing_needs_float64_which_some_gpus_do_not_have(changes):
+    t = begin(replace(TINY, dtype='bfloat16', **changes), HOW)
+    batch = to_tensors(Stream(PUZZLES.load().train, 8).batch(0), t.model)
+    with Types() as types:
+        for _ in range(2): train_step(t, HOW, batch)
+        evaluate(t, PUZZLES.load().valid)
+    assert torch.bfloat16 in types.seen and torch.float64 not in types.seen
+
+
 def test_bfloat16_learns_what_float32_learns():
     ends = {}
     for dtype in ('float32', 'bfloat16'):
@@ -44,7 +68,7 @@ def test_a_loss_that_is_no_number_ends_the_training():
 
 def test_the_recorded_run_of_twice_the_quick_budget_solves_over_95_percent(root):
     record = read_record(run_spec('quick', dict(steps=2*PROFILES['quick'].how.steps)), root/'results'/'quick')
-    assert record is not None, 'train it: run(run_spec("quick", dict(steps=2000)), Path("results/quick"))'
+    assert record is not None, 'train it: trm-rerun --only early_stop'
     tested = record['results']['ema']
     assert tested['exact'] > .95 and tested['puzzles'] >= 1000
     assert record['parameters'] == n_parameters(TRM(run_spec('quick', {}).model)) <= 150_000

@@ -28,7 +28,7 @@ from .arc import replay_votes
 from .model import TRM, TRMConfig
 from .recursion import FEATURES
 from .supervision import IGNORE, Carry, StepResult
-from .training import TrainConfig, begin, train_step
+from .training import TrainConfig, begin, compile_network, train_step
 
 # %% ../nbs/17_reference.ipynb #96409094
 _RENAME = [(rf'\b{ours}\b', theirs) for ours, theirs in {
@@ -160,10 +160,12 @@ def part(
 def replay(
     given: dict[str, Tensor],  # a recording; used are init.* and the batches
     config: TRMConfig,         # of its model
+    compiled: bool = False,    # let torch.compile fuse the network, as in training?
 ) -> dict[str, Tensor]:        # what our models compute, under the recording's names
     "Evaluate, then train, as the recording did."
     batches = [part(given, f'step{s}.batch.') for s in range(sum(name.endswith('.batch.inputs') for name in given) - 1)]
     t = begin(config, replace(RECORDED, batch_size=len(batches[0]['inputs'])), device='cpu')
+    if compiled: compile_network(t.model)
     out = _evaluated(load_released(t.model, part(given, 'init.')), part(given, 'eval.batch.'))
     for s, batch in enumerate(batches):
         offered = batch['inputs'].long(), batch['labels'].long(), batch['puzzle_identifiers'].long()
@@ -269,12 +271,13 @@ def read_recording(
 
 def replayed(
     path: str | Path,          # a recording
+    compiled: bool = False,    # see `replay`
 ) -> tuple[TRMConfig, dict[str, dict]]:  # of its model, and the comparison, see `compare`
     "Read a recording, replay it and compare; raises ValueError for one that cannot be replayed."
     recorded, settings = read_recording(path)
     try:
         config = config_of(settings, part(recorded, 'init.'))
-        return config, compare(recorded, replay(recorded, config))
+        return config, compare(recorded, replay(recorded, config, compiled))
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
         raise ValueError(f'{path} cannot be replayed: {e!r}') from e
 
@@ -301,11 +304,12 @@ def record(
 # %% ../nbs/17_reference.ipynb #b214430b
 def report(
     path: str | Path,  # a recording
+    compiled: bool = False,  # see `replay`
 ) -> int:              # 0: it is what our models compute, 1: something differs, 2: it cannot be replayed
     "Replay a recording and print how far apart the two are."
     try:
         if Path(path).suffix == '.npz': return report_votes(path)
-        c, groups = replayed(path)
+        c, groups = replayed(path, compiled)
     except ValueError as e:
         print(f'trm-parity: {e}', file=sys.stderr)
         return 2
@@ -335,4 +339,6 @@ def main(
     parser = argparse.ArgumentParser(prog='trm-parity', description='Replay recordings of the reference implementation through these models, their training step and '
         'optimisers, in float64, and print the largest absolute difference of each group. Exits 1 if anything differs by more than its tolerance, 2 if a file cannot be replayed.')
     parser.add_argument('files', nargs='+', metavar='FILE', type=Path, help='a recording: a safetensors file with init.*, eval.*, step0.* … and final.*, and the configuration in its metadata; or an .npz file of ARC\'s votes, with the .json file of the same name beside it')
-    return max(report(f) for f in parser.parse_args(argv).files)
+    parser.add_argument('--compiled', action='store_true', help='let torch.compile fuse the network, as training does')
+    a = parser.parse_args(argv)
+    return max(report(f, a.compiled) for f in a.files)
