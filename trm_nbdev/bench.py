@@ -274,12 +274,12 @@ def picture(
              ('puzzles solved/s', 'solve_puzzles_per_s', 'early stop', 'solve_all_steps_puzzles_per_s', 'all steps')]
     for ax, (name, a, what, b, other) in zip(axs, pairs, strict=False):
         ax.bar([what, other], [numbers[a], numbers[b]], color=['tab:blue', 'lightgrey'])
-        for k, v in enumerate((numbers[a], numbers[b])): ax.text(k, v, f'{v:.3g}', ha='center', va='bottom')
+        for k, v in enumerate((numbers[a], numbers[b])): ax.text(k, v, f'{v:.3g}' if v < 1000 else f'{v:,.0f}', ha='center', va='bottom')
         ax.set_title(f'{name}\n{numbers[a]/numbers[b]:.2f} to 1', fontsize=9); ax.margins(y=.12)
     for k, (name, line) in enumerate(points.items()):
         x, y = np.array(line).T
         axs[3].loglog(x/x[0], y/y[0], 'os^DvP'[k % 6] + '-', ms=3, lw=1, label=f'{name}: {slope(line):.2f}')
-    axs[3].set_title('time of a training step against size,\nboth relative to the smallest, and slope', fontsize=9); axs[3].legend(fontsize=5)
+    axs[3].set_title('time of a training step against size,\nboth relative to the smallest, and slope', fontsize=9); axs[3].legend(fontsize=5, loc='lower right')
     for column in map(str, used): axs[4].plot(used.index.astype(int), used[column], 'o' if 'measured' in column else '--', color='C1' if 'recomputed' in column else 'C0', label=column)
     axs[4].set(xlabel='n', ylim=(0, None)); axs[4].set_title('memory of a training step, MiB', fontsize=9); axs[4].legend(fontsize=7)
     fig.suptitle(title, fontsize=9)

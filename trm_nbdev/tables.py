@@ -7,10 +7,11 @@ __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSI
            'computed', 'accuracy', 'weights_of', 'compare', 'paper_table', 'pass_at_table', 'which_solved',
            'same_seeds', 'difference', 'verdict', 'claim', 'paper_difference', 'claims', 'claims_table', 'describe',
            'thinking', 'save_movie', 'bars', 'curves', 'table_picture', 'to_markdown', 'save_picture', 'save_table',
-           'caption']
+           'caption', 'provenance', 'page']
 
 # %% ../nbs/31_tables.ipynb #ae729d77
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from textwrap import fill
@@ -443,3 +444,30 @@ def caption(
     seeds = f"{most} seed{'s'*(most > 1)}" if fewest == most else f'{fewest} to {most} seeds'
     note = '; the numbers of a smoke run mean nothing' if profile == 'smoke' else ''
     return f"{name}: profile {profile}, {next(iter(records.values()))[0]['data']['name']}, {seeds}{note}"
+
+# %% ../nbs/31_tables.ipynb #db6c7143
+def provenance(
+    records: dict[str, dict[str, list[dict]]],  # table -> row -> records, one per seed
+) -> str:                                       # Markdown
+    "What the records say of their origin."
+    every = [*{r['id']: r for rows in records.values() for of in rows.values() for r in of}.values()]
+    if not every: return 'Nothing has been run.\n'
+    def of(key: str) -> str: return ', '.join(sorted({str(r['machine'][key]) for r in every}))
+    said = {'runs': f"{len(every)}, {sum(sum(r['seconds'].values()) for r in every)/60:.0f} minutes of training and testing, added up", 'threads a run': ', '.join(sorted({str(r['how']['threads']) for r in every})),
+            'finished': ' to '.join(dict.fromkeys(f"{datetime.fromtimestamp(f([r['finished'] for r in every]), UTC):%Y-%m-%d}" for f in (min, max))),
+            'device': of('device'), 'processor': f"{of('processor')}, {of('instructions')}, {of('cores')} cores", 'system': of('system'),
+            'Python': of('python'), 'torch': of('torch'), 'compiler': of('compiler'), 'trm_nbdev': f"{of('trm_nbdev')}, revision {of('git')}"}
+    return to_markdown(pd.DataFrame({'': said}).rename_axis('origin'))
+
+def page(
+    out: Path,      # results/<profile>, with the tables in it
+    title: str,     # of the page
+    command: str,   # that makes them
+    records: dict[str, dict[str, list[dict]]],  # table -> row -> records, one per seed
+) -> str:           # Markdown
+    "Tables and pictures of a folder, with what they come from."
+    tables = [out/f"{name.lower().replace('table ', 'table').replace(' ', '_')}.md" for name in (*(f'Table {k}' for k in range(1, 6)), 'HRM analysis', 'Claims')]
+    pictures = [path for path in sorted(out.glob('*.png')) if not path.with_suffix('.md').is_file()]
+    return '\n'.join([f'# {title}\n', f'Made by `{command}`.\n', provenance(records),
+        *(path.read_text(encoding='utf-8') for path in tables if path.is_file()),
+        '## Pictures\n', *(f'![{path.stem}]({path.name})\n' for path in pictures)])
