@@ -95,8 +95,8 @@ def test_an_edited_idea_is_trained_again(tmp_path):
     (tmp_path/'mine').mkdir()
     text = (ROOT/'nbs'/'experiments'/'your_idea.ipynb').read_text()
     assert 'size=3' in text
-    for k, idea in enumerate([text, text.replace('size=3', 'size=1'), text]):
+    for k, idea in enumerate([text, text.replace('size=3', 'size=1')]):
         (tmp_path/'mine'/'my_idea.ipynb').write_text(idea)
         done = rerun('--profile', 'smoke', '--notebooks', tmp_path/'mine', '--out', tmp_path/'out', '--jobs', 2, cwd=tmp_path)   # more jobs than notebooks: workers, which do not know it
         assert done.returncode == 0, done.stdout + done.stderr
-        assert len(list((tmp_path/'out'/'runs').glob('*-convolution-*.json'))) == min(k + 1, 2)
+        assert len(list((tmp_path/'out'/'runs').glob('*-convolution-*.json'))) == k + 1

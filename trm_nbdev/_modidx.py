@@ -239,6 +239,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'trm_nbdev.model.TRMConfig.__post_init__': ('model.html#trmconfig.__post_init__', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.TRMConfig.depth': ('model.html#trmconfig.depth', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.TRMConfig.length': ('model.html#trmconfig.length', 'trm_nbdev/model.py'),
+                                 'trm_nbdev.model.TRMConfig.nfp': ('model.html#trmconfig.nfp', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model._Alive': ('model.html#_alive', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model._Alive.__init__': ('model.html#_alive.__init__', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model._Alive.__torch_dispatch__': ( 'model.html#_alive.__torch_dispatch__',

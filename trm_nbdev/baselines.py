@@ -12,7 +12,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from .act import HALTING
 from .model import TRMConfig, cost
 
 # %% ../nbs/16_baselines.ipynb #52fbf7cd
@@ -40,8 +39,7 @@ def draw_model(
 ) -> None:
     "Draw the network applications of one supervision step, one unit wide and as high as there are layers."
     gap, last = .35, (c.T - 1)*(c.n + 1) + (c.n - 1 if c.gradient == 'one-step' else 0)  # the first application with gradient
-    passes = 1 + (HALTING[c.halting].target(c.n_sup) is not None)
-    for p in range(passes):
+    for p in range(c.nfp):
         for k in range(c.T*(c.n + 1)):
             answers = k % (c.n + 1) == c.n
             layers = (c.answer_layers or c.layers) if answers else c.layers

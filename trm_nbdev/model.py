@@ -95,6 +95,11 @@ class TRMConfig:
         "Effective depth of one supervision step, T(n+1)·layers where both networks have as many."
         return self.T*(self.n*self.layers + (self.answer_layers or self.layers))
 
+    @property
+    def nfp(self) -> int:
+        "Forward passes per optimisation step (NFP): two if learning to stop takes a look ahead."
+        return 1 if HALTING[self.halting].target(self.n_sup) is None else 2
+
 # %% ../nbs/15_model.ipynb #57aca13d
 class Question(nn.Module):
     "Embeds the question: its tokens and, where the configuration has them, its puzzle and its positions."
@@ -227,8 +232,7 @@ def flops(
     heads = 2*c.seq_len*D*c.vocab_size + 2*D*2
     forward = c.T*(c.n*think + answer) + heads
     last = (c.n if c.gradient == 'full' else 1)*think + answer + heads
-    looks_ahead = HALTING[c.halting].target(c.n_sup) is not None
-    return dict(forward=forward, training=(1 + looks_ahead)*forward + 2*last, solving=c.n_sup*forward)
+    return dict(forward=forward, training=c.nfp*forward + 2*last, solving=c.n_sup*forward)
 
 @dataclass(frozen=True)
 class Cost:

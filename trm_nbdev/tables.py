@@ -19,6 +19,7 @@ from textwrap import fill
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -26,7 +27,7 @@ from scipy import stats
 
 from .baselines import BASE, COLUMNS, PRESETS, RIVALS, ROWS, TABLE3_ROWS, WANG
 from .data import replacing
-from .model import TRMConfig, cost
+from .model import TRM, TRMConfig, n_parameters
 from .puzzles import Movie
 from .solving import wilson
 
@@ -113,9 +114,9 @@ PAPER: dict[str, pd.DataFrame] = {  # table -> what it prints, by row
 def computed(
     model: TRMConfig,  # of a row, at the paper's size: from `PRESETS`
 ) -> dict[str, str]:   # parameters in millions, depth, forward passes per optimisation step
-    "What a model costs, counted on the model itself."
-    c = cost(model)
-    return {'depth': str(c.depth), 'NFP': str(c.nfp), 'params': f'{c.parameters/1e6:.2f}M'}
+    "Parameters counted on the model, built without memory for its weights; depth and passes as its configuration has them."
+    with torch.device('meta'): parameters = n_parameters(TRM(model), puzzles=False)
+    return {'depth': str(model.depth), 'NFP': str(model.nfp), 'params': f'{parameters/1e6:.2f}M'}
 
 # %% ../nbs/31_tables.ipynb #da109646
 def accuracy(
