@@ -1,9 +1,10 @@
 # Every run, notebook and table as a step that Snakemake plans: what is there is not made again, and what does not wait for
 # something else runs side by side, here (snakemake -c 2) or on a cluster (snakemake --profile profiles/slurm).
 #
-#   snakemake -n                                                  what would be done
-#   snakemake -c 2                                                what `make results` does
+#   snakemake -n                     what would be done
+#   snakemake -c 2                   what `make results` does
 #   snakemake -c 2 --config profile=paper only="layers ema" seeds="0 1 2" data=folder out=folder    (each is optional)
+#   snakemake -c 2 --forceall        everything anew, as `make retrain` does
 import json
 import sys
 from pathlib import Path
