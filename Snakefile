@@ -4,7 +4,7 @@
 #   snakemake -n                     what would be done
 #   snakemake -c 2                   what `make results` does
 #   snakemake -c 2 --config profile=paper only="layers ema" seeds="0 1 2" data=folder out=folder    (each is optional)
-#   snakemake -c 2 --forceall        everything anew, as `make retrain` does
+#   snakemake -c 2 --forceall        every run of a table and every notebook anew
 import json
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ from trm_nbdev.baselines import BASE, COLUMNS, ROWS, VARIANTS
 from trm_nbdev.data import SUDOKU
 from trm_nbdev.rerun import LAST, parser, plan
 from trm_nbdev.runs import data_of, profile_of, record_path, run_spec, seed_list
+
 
 def given(name): return str(config[name]).split() if name in config else None
 def as_options(**values): return [word for name, value in values.items() if value for word in (f'--{name}', *value)]
@@ -56,7 +57,8 @@ SEEDS_OF = {'compiled_or_plain': (0, 1, 2)}  # where no seeds are asked for; els
 
 def runs_of(notebook):
     "Name of the record -> what changes, benchmark and seed, for each run that a notebook needs; rows that are the same run have one name."
-    benchmark, rows = ROWS_OF.get(notebook, (SUDOKU, []))
+    if notebook not in ROWS_OF: return {}
+    benchmark, rows = ROWS_OF[notebook]
     data, seeds = data_of(PROFILE, benchmark, PLAN.source), seed_list(SEEDS, SEEDS_OF.get(notebook, profile_of(PROFILE).seeds))
     return {record_path(run_spec(PROFILE, changes, seed, data), OUT).stem: (changes, benchmark, seed) for seed in seeds for changes in rows}
 
