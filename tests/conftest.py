@@ -15,7 +15,7 @@ for name in [n for n in os.environ if n.startswith(('TRM_', 'TQDM_'))]: del os.e
 os.environ['TRM_CACHE'] = tempfile.mkdtemp()  # nor what the user's cache holds
 atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 
-FOLDERS = ['nbs', 'tests', 'tools', 'trm_nbdev', 'README_files']
+FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev', 'README_files']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 ENV = os.environ | {'OMP_NUM_THREADS': '1'}
 
