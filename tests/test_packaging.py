@@ -34,7 +34,7 @@ def imported(source: str) -> set[str]:
     nodes = list(ast.walk(ast.parse(source)))
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    tops = {module.split('.')[0] for module in modules} - sys.stdlib_module_names - {'trm_nbdev', 'conftest'}
+    tops = {module.split('.')[0] for module in modules} - sys.stdlib_module_names - {'trm_nbdev', 'conftest', 'test_packaging'}
     where = packages_distributions()
     return {canonicalize_name(where[top][0]) for top in tops}
 

@@ -37,6 +37,7 @@ def test_each_run_is_trained_once_although_several_notebooks_need_it(everything)
     out = everything[0]
     ids = {run_spec('smoke', changes, data=data_of('smoke', benchmark_of(table))).id for table, rows in ROWS.items() for changes in rows.values()}
     ids.add(run_spec('smoke', {'steps': 2*PROFILES['smoke'].how.steps}).id)   # early_stop's longer training
+    ids |= {run_spec('smoke', dict(compiled=compiled), seed).id for compiled in (True, False) for seed in range(3)}   # compiled_or_plain's
     recorded = {p.stem for p in (out/'runs').glob('*.json')}
     assert ids < recorded and len(recorded) == len(ids) + 2   # and the short run that checks the records, and your_idea's
     assert 'not run' not in ''.join((out/f'{name}.csv').read_text() for name in ('table1', 'table2', 'table3', 'table4', 'table5', 'hrm_analysis', 'claims'))
