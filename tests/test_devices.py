@@ -166,7 +166,7 @@ def test_trm_rerun_under_torchrun_leaves_one_record_that_is_found_again(tmp_path
     record = json.loads(path.read_text())
     assert record['ranks'] == 2 and record['model']['halting'] == 'q-learning' and record['model']['n'] == 2
     assert out.count('test puzzles') == 1 and out.startswith(record['id']) and out.rstrip().endswith(str(path))
-    assert len((tmp_path/'out'/'logs'/f'{record["id"]}.jsonl').read_text().splitlines()) == 2   # its evaluations, written once
+    assert len((tmp_path/'out'/'logs'/record['id']/'metrics.jsonl').read_text().splitlines()) == 2   # its evaluations, written once
     assert not list((tmp_path/'out'/'checkpoints').glob('*')) and len(list((tmp_path/'out'/'models').iterdir())) == 1
     alone = rerun(*words, cwd=tmp_path)
     assert alone.returncode == 0 and alone.stdout == out and json.loads(path.read_text())['finished'] == record['finished']
