@@ -11,7 +11,6 @@ __all__ = ['PRODUCTS', 'SIZES', 'Case', 'measure', 'per_second', 'training_rate'
 import argparse
 import json
 import multiprocessing
-import os
 import re
 import sys
 import time
@@ -20,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -31,10 +31,10 @@ from matplotlib.figure import Figure
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-from .model import DTYPES, TRM, TRMConfig, flops, training_memory
+from .data import replacing
+from .model import DTYPES, TRMConfig, flops, training_memory
 from .network import swiglu_width
-from .puzzles import PuzzleSet
-from .runs import end_with_parent, machine, out_folder, peak_memory, project_root, replacing, run_model, run_spec
+from .runs import end_with_parent, machine, out_folder, peak_memory, project_root, run_model, run_spec, usable_cores
 from .solving import solving_speed
 from .tables import save_picture, to_markdown
 from .training import TrainConfig, begin, compile_network, train_step
@@ -136,35 +136,29 @@ def time_shares(
     return {kind: spent[kind]/spent.total() for kind in ('products', 'fused', 'rest')}
 
 # %% ../nbs/33_bench.ipynb #bd81f573
-def _trained(profile: str) -> tuple[TRM, PuzzleSet]:
-    "A model that knows when to stop, and the puzzles to solve."
-    spec = run_spec(profile, {'steps': 2*run_spec(profile, {}).how.steps})
-    return run_model(spec, out_folder(None, profile)), spec.data.load().test
-
 def solving_rate(
-    profile: str,    # a key of `PROFILES`, whose model to take
-    threads: int = 1,
+    profile: str,       # a key of `PROFILES`, whose model to take
+    out: Path,          # where its runs are kept
 ) -> dict[str, float]:  # puzzles per second, by 'all steps' and 'early stop'
-    "How fast a trained model solves its test puzzles, compiled where that is possible."
-    torch.set_num_threads(threads)
-    model, test = _trained(profile)
-    return solving_speed(model, test, compact=not compile_network(model))
+    "How fast a model that knows when to stop solves its test puzzles on one thread, compiled where that is possible."
+    torch.set_num_threads(1)
+    spec = run_spec(profile, {'steps': 2*run_spec(profile, {}).how.steps})
+    model = run_model(spec, out)
+    return solving_speed(model, spec.data.load().test, compact=not compile_network(model))
 
 # %% ../nbs/33_bench.ipynb #0acf6e72
 def series(
     base: TRMConfig,   # what to vary
-    batch: int = 64,   # slots, where they are not varied
 ) -> dict[str, list[tuple[float, Case]]]:  # what is varied -> its size and what to measure
     "Plain (not compiled) training steps of many sizes."
-    def case(size: int = batch, **changes: Any) -> Case: return Case(replace(base, **changes), size, compiled=False)
-    one = replace(base, T=1)
+    def case(batch_size: int = 64, **changes: Any) -> Case: return Case(replace(base, **changes), batch_size, compiled=False)
     return {
         'forward passes T(n+1)·layers, T varied': [(replace(base, T=T).depth, case(T=T)) for T in (1, 2, 4, 8)],
         'forward passes T(n+1)·layers, n varied': [(replace(base, n=n).depth, case(n=n)) for n in (1, 3, 7, 15)],
         'forward passes T(n+1)·layers, layers varied': [(replace(base, layers=k).depth, case(layers=k)) for k in (1, 2, 4, 8)],
         'positions L, MLP': [(L, case(T=1, seq_len=L)) for L in (16, 36, 81, 196)],
         'positions L, attention': [(L, case(T=1, seq_len=L, mixer='attention')) for L in (16, 36, 81, 196)],
-        'batch size B': [(B, Case(one, B, compiled=False)) for B in (8, 16, 32, 64, 128)],
+        'batch size B': [(B, case(B, T=1)) for B in (8, 16, 32, 64, 128)],
     }
 
 def slope(
@@ -177,17 +171,16 @@ def slope(
 def scaling(
     base: TRMConfig,     # what to vary
     seconds: float = 1., # for each measurement
-    batch: int = 64,     # slots
 ) -> dict[str, list[tuple[float, float]]]:  # what is varied -> its size and the seconds of a training step
     "Time training steps of many sizes, in this process."
     return {name: [(size, c.batch_size/training_rate(replace(c, seconds=seconds))['rate']) for size, c in cases]
-            for name, cases in tqdm(series(base, batch).items(), desc='sizes')}
+            for name, cases in tqdm(series(base).items(), desc='sizes')}
 
 # %% ../nbs/33_bench.ipynb #8e30dc51
 def step_memory(
     case: Case,
 ) -> dict[str, float]:  # 'rate', which is not meant, and 'memory' in MiB
-    "What the first two training steps add to the most memory that the process has held."
+    "What a few training steps add to the most memory that the process has held."
     before = peak_memory() or float('nan')
     return training_rate(replace(case, seconds=0)) | {'memory': (peak_memory() or float('nan')) - before}
 
@@ -224,10 +217,10 @@ SIZES = {
 def bench(
     sizes: Sizes,          # what to measure
     seconds: float = 5.,   # for each number
-    cores: int | None = None,  # CPU cores to use; None: all that this process may use
+    out: Path | None = None,  # where runs of the profile are kept; None: its results
 ) -> tuple[dict[str, Any], dict[str, list[tuple[float, float]]], pd.DataFrame]:  # the numbers, by name; the points of `scaling`; the table of `memory`
     "Measure everything; nothing else should run meanwhile."
-    cores = cores or _cores()
+    cores = usable_cores()
     large, small = Case(sizes.paper, threads=cores, seconds=seconds), Case(sizes.quick, processes=cores, seconds=seconds)
     def both(name: str, case: Case) -> dict[str, float]:
         "Compiled, a run on each core, and plain, one run on all of them."
@@ -241,13 +234,11 @@ def bench(
     numbers |= both('quick', small) | both('quick_attention', replace(small, config=replace(sizes.quick, mixer='attention')))
     for name, case in (('paper', large), ('quick', small)):
         numbers |= {f'time_share_{name}_{kind}': share for kind, share in _say(f'profile, {name}', _in_a_process, time_shares, case).items()}
-    solved = _say('solving', _in_a_process, solving_rate, sizes.profile)
+    solved = _say('solving', _in_a_process, solving_rate, sizes.profile, out or out_folder(None, sizes.profile))
     numbers |= dict(solve_puzzles_per_s=solved['early stop'], solve_all_steps_puzzles_per_s=solved['all steps'], solve_early_stop_speedup=solved['early stop']/solved['all steps'])
     points = _say('growth', _in_a_process, scaling, sizes.quick, min(1., seconds/5))
     numbers |= {f'slope_{_slug(name)}': slope(p) for name, p in points.items()} | dict(batch_size=large.batch_size, cores=cores, seconds=seconds)
     return numbers, points, _say('memory', memory, sizes.paper, sizes.memory_batch, sizes.ns, cores)
-
-def _cores() -> int: return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def _slug(text: str) -> str: return re.sub('[^a-z0-9]+', '_', text.lower()).strip('_')
 
@@ -305,7 +296,7 @@ def report(
     out.mkdir(parents=True, exist_ok=True)
     with replacing(path) as new: new.write_text(json.dumps({k: float(f'{v:.4g}') if isinstance(v, float) else v for k, v in numbers.items()} | about, indent=1) + '\n')
     parts: list[str | pd.DataFrame] = [f'# Speed\n\n{title}\n\n![speed]({path.stem}.png)\n', pd.DataFrame({'measured': {k: f'{v:.4g}' if isinstance(v, float) else v for k, v in numbers.items()}}).rename_axis('what'),
-             '## How the time of a training step grows\n', table(points), f'## Memory of a training step, MiB\n\nThe paper\'s size, {SIZES["full"].memory_batch} slots, not compiled.\n', used]
+             '## How the time of a training step grows\n', table(points), f'## Memory of a training step, MiB\n\nThe paper\'s size, {SIZES[numbers["size"]].memory_batch} slots, not compiled.\n', used]
     with replacing(path.with_suffix('.md')) as new: new.write_text('\n'.join(p if isinstance(p, str) else to_markdown(p) for p in parts))
     fig = picture(numbers, points, used, title)
     save_picture(fig, path.with_suffix('.png'))
@@ -322,7 +313,7 @@ def main(
     p.add_argument('--out', metavar='PATH', help='where the results go (default: results/bench of the checkout)')
     a = p.parse_args(argv)
     if not a.seconds > 0: p.error(f'--seconds is {a.seconds}, expected a positive number')
-    numbers, points, used = bench(SIZES[a.size], a.seconds)
+    with TemporaryDirectory() as d: numbers, points, used = bench(SIZES[a.size], a.seconds, Path(d) if a.size == 'smoke' else None)
     path = report({'size': a.size} | numbers, points, used, Path(a.out) if a.out else project_root()/'results'/'bench')
     print(path.with_suffix('.md').read_text() + f'\nwritten to {path}, with .md and .png beside it')
     return 0

@@ -37,7 +37,7 @@ from .data import SUDOKU, replacing, source_of
 from .devices import Lost, by_torchrun, rank, ranks, share, together
 from .model import TRMConfig
 from .puzzles import progress
-from .runs import PROFILES, RunSpec, data_of, end_with_parent, out_folder, profile_of, project_root, record_path, run_rows, run_spec, seed_list
+from .runs import PROFILES, RunSpec, data_of, end_with_parent, out_folder, profile_of, project_root, record_path, run_rows, run_spec, seed_list, usable_cores
 from .training import TrainConfig
 
 # %% ../nbs/32_rerun.ipynb #fee7d0ce
@@ -156,7 +156,7 @@ def _is(value: Any, kind: Any) -> bool:
 def _jobs() -> int:
     "As many processes as this one may use cores; one where they would share a GPU."
     if torch.cuda.is_available(): return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return usable_cores()
 
 def parser() -> argparse.ArgumentParser:
     "The arguments of trm-rerun."

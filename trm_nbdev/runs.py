@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PROFILES', 'PROTOCOL', 'Profile', 'profile_of', 'data_of', 'variants', 'RunSpec', 'run_spec', 'final_test',
            'solve_tests', 'voted', 'examples', 'trained_residuals', 'project_root', 'machine', 'compiler_version',
-           'git_revision', 'peak_memory', 'train_and_test', 'metrics_path', 'record_path', 'model_path', 'read_record',
-           'run', 'run_model', 'seed_list', 'out_folder', 'run_rows', 'recorded_rows', 'end_with_parent', 'same_result',
-           'check']
+           'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path', 'record_path', 'model_path',
+           'read_record', 'run', 'run_model', 'seed_list', 'out_folder', 'run_rows', 'recorded_rows', 'end_with_parent',
+           'same_result', 'check']
 
 # %% ../nbs/30_runs.ipynb #81343e16
 import hashlib
@@ -268,6 +268,10 @@ def git_revision() -> str | None:
     def git(*args: str) -> str: return subprocess.run(['git', '-C', str(project_root()), *args], capture_output=True, text=True, check=True).stdout.strip()
     try: return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '--', 'trm_nbdev') else '')
     except (OSError, subprocess.CalledProcessError): return None
+
+def usable_cores() -> int:
+    "CPU cores that this process may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 def peak_memory() -> float | None:
     "The most memory this process has held since it began, in MiB; None where the system does not tell."
