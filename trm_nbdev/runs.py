@@ -83,7 +83,7 @@ PROFILES = {
     'laptop': Profile('overnight on two CPU cores',
         _named(SudokuData((3, 3), clues=31), MazeData(8, 12, augmented=True), _small_arc, replace(_small_arc, version=2)),
         _named(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
-        {}, _small, replace(_short, steps=3000), (0, 1, 2), 200),
+        {}, _small, replace(_short, steps=2500), (0, 1, 2), 200),
     'paper': Profile('the paper\'s configuration, on a GPU',
         _named(BUILT_IN[SUDOKU], BUILT_IN['Maze-Hard'], ArcData(1, n_valid=0), ArcData(2, n_valid=0)),
         _named(SudokuData((3, 3), n_test=422_786), MazeData(n_valid=0), ArcData(1, n_valid=0, concept=True), ArcData(2, n_valid=0, concept=True)),
