@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from trm_nbdev.baselines import BASE, COLUMNS, ROWS, VARIANTS
+from trm_nbdev.baselines import BASE, COLUMNS, ROWS, VARIANTS, benchmark_of
 from trm_nbdev.data import SUDOKU
 from trm_nbdev.rerun import LAST, parser, plan
 from trm_nbdev.runs import data_of, profile_of, record_path, run_spec, seed_list
@@ -28,15 +28,15 @@ WHERE = as_options(profile=[PROFILE], data=[PLAN.source], out=given('out'))
 
 
 def variants(*names): return SUDOKU, [VARIANTS[name] for name in names]
-def table(name, benchmark=SUDOKU): return benchmark, [*ROWS[name].values()]
+def table(name): return benchmark_of(name), [*ROWS[name].values()]
 
 
 # notebook -> benchmark, and what its rows change. What else a notebook trains (the short run that checks the records, a model
 # for twice as long, an idea of yours), it trains itself: it does so with anything that is missing.
 ROWS_OF = {
     'act': variants(BASE, 'w/ ACT'),
-    'arc_agi_1': table(COLUMNS['ARC-AGI-1'], 'ARC-AGI-1'),
-    'arc_agi_2': table(COLUMNS['ARC-AGI-2'], 'ARC-AGI-2'),
+    'arc_agi_1': table(COLUMNS['ARC-AGI-1']),
+    'arc_agi_2': table(COLUMNS['ARC-AGI-2']),
     'compiled_or_plain': (SUDOKU, [dict(compiled=True), dict(compiled=False)]),
     'deep_supervision': table('HRM analysis'),
     'early_stop': variants(BASE),
@@ -44,12 +44,12 @@ ROWS_OF = {
     'fixed_point_vs_full_backprop': variants(BASE, 'w/ 1-step gradient'),
     'latent_features': table('Table 2'),
     'layers': variants(BASE, 'w/ 4-layers, n=3'),
-    'maze_hard': table(COLUMNS['Maze-Hard'], 'Maze-Hard'),
+    'maze_hard': table(COLUMNS['Maze-Hard']),
     'mlp_vs_attention': variants(BASE, 'w/ self-attention'),
     'one_or_two_networks': variants(BASE, 'w/ separate fH, fL'),
     'precision': variants(BASE),
     'recursion_depth': (SUDOKU, [*ROWS['Table 3'].values(), VARIANTS['w/ T=2, n=2']]),
-    'sudoku_extreme': table(COLUMNS[SUDOKU], SUDOKU),
+    'sudoku_extreme': table(COLUMNS[SUDOKU]),
     'your_idea': variants(BASE, 'w/ self-attention'),
 }
 SEEDS_OF = {'compiled_or_plain': (0, 1, 2)}  # where no seeds are asked for; else the profile's

@@ -86,14 +86,14 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {  # table -> row -> fields of `TRM
     **{column: {row: VARIANTS[variant] for row, variant in RIVALS.items()} for column in COLUMNS.values()},
     'HRM analysis': {'HRM, one supervision step': _HRM | dict(n_sup=1), 'HRM, deep supervision': _HRM,
                      'single pass, no hierarchical recursion': _HRM | dict(n=1, T=1), 'HRM, hierarchical recursion': _HRM,
-                     'TRM, one supervision step': dict(n_sup=1), 'TRM, deep supervision': {}},
+                     'TRM, one supervision step': VARIANTS['w/ self-attention'] | dict(n_sup=1), 'TRM, deep supervision': VARIANTS['w/ self-attention']},
 }
 
 def benchmark_of(
     table: str,  # a key of `ROWS`
 ) -> str:        # a key of `BENCHMARKS`
-    "What a table is about: that of its column, else Sudoku-Extreme. (HRM was analysed on ARC-AGI-1.)"
-    return next((b for b, column in COLUMNS.items() if column == table), 'Sudoku-Extreme')
+    "What a table is about: that of its column, else Sudoku-Extreme; HRM was analysed on ARC-AGI-1."
+    return next((b for b, column in COLUMNS.items() if column == table), 'ARC-AGI-1' if table == 'HRM analysis' else 'Sudoku-Extreme')
 
 WANG = ('HRM', 'single pass', 'Direct pred')  # rows that begin so are models of Wang et al. (2025): one prefix position, no averaged weights
 

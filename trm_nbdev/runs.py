@@ -66,6 +66,7 @@ _small = dict(hidden_size=64, heads=2, multiple=32)
 _short = TrainConfig(steps=1000, batch_size=64, lr=1e-3, warmup=50, weight_decay=.1, compiled=True)
 _tiny_arc = ArcData(1, side=5, n_augmentations=4, n_valid=4, n_votes=3)
 _small_arc = ArcData(1, side=10, n_augmentations=20, n_valid=20, n_votes=10)
+_quick_arc = replace(_small_arc, side=6), replace(_small_arc, version=2, side=6, n_valid=10, held_out=30)
 _arc_steps = {f'ARC-AGI-{version}': dict(steps=round(SAMPLES[f'ARC-AGI-{version}']/768), weight_decay=.1, puzzle_emb_len=16) for version in (1, 2)}
 
 PROFILES = {
@@ -76,9 +77,9 @@ PROFILES = {
         {'Maze-Hard': dict(n_sup=2, batch_size=4)},
         dict(hidden_size=16, heads=2, multiple=16, n_sup=4), TrainConfig(steps=3, batch_size=8, warmup=1, weight_decay=.1, evaluations=2), (0,), 2),
     'quick': Profile('every row in minutes, on two CPU cores',
-        _named(SudokuData(clues=18), MazeData(6, 10, augmented=True), _small_arc, replace(_small_arc, version=2)),
-        _named(SudokuData((3, 3), n_test=500), MazeData(n_train=872, n_test=500), _small_arc, replace(_small_arc, version=2)),
-        {'Maze-Hard': dict(hidden_size=64, lr=1e-3, steps=1500), 'ARC-AGI-1': dict(lr=1e-3), 'ARC-AGI-2': dict(lr=1e-3)},
+        _named(SudokuData(clues=18), MazeData(6, 10, augmented=True), *_quick_arc),
+        _named(SudokuData((3, 3), n_test=500), MazeData(n_train=872, n_test=500), *_quick_arc),
+        {'Maze-Hard': dict(hidden_size=64, lr=1e-3, steps=1500), 'ARC-AGI-1': dict(lr=1e-3, steps=1000), 'ARC-AGI-2': dict(lr=1e-3, steps=1000)},
         _small | dict(hidden_size=32), replace(_short, lr=2e-3, steps=400), (0,), 200),
     'laptop': Profile('overnight on two CPU cores',
         _named(SudokuData((3, 3), clues=31), MazeData(8, 12, augmented=True), _small_arc, replace(_small_arc, version=2)),
