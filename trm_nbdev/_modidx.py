@@ -398,6 +398,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'trm_nbdev.runs._step': ('runs.html#_step', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs._train_missing': ('runs.html#_train_missing', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs._watched': ('runs.html#_watched', 'trm_nbdev/runs.py'),
+                                'trm_nbdev.runs._work': ('runs.html#_work', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs.check': ('runs.html#check', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs.compiler_version': ('runs.html#compiler_version', 'trm_nbdev/runs.py'),
                                 'trm_nbdev.runs.data_of': ('runs.html#data_of', 'trm_nbdev/runs.py'),

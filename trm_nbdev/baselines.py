@@ -66,10 +66,9 @@ BENCHMARKS: dict[str, dict[str, int]] = {  # fields of `TRMConfig`
 def at_paper(
     changes: dict[str, Any],           # fields of `TRMConfig` that differ from TRM's, as in `VARIANTS`
     benchmark: str = 'Sudoku-Extreme', # a key of `BENCHMARKS`
-    prefix: int = 16,                  # positions in front of the cells
 ) -> TRMConfig:
-    "A model as the paper trains it: TRM's numbers are the paper's, prefix positions are the released code's."
-    return TRMConfig(**BENCHMARKS[benchmark] | dict(puzzle_emb_ndim=512, puzzle_emb_len=prefix) | changes)
+    "A model as the paper trains it: TRM's numbers are the paper's, the 16 positions in front of the cells are those of the released TRM, for all models."
+    return TRMConfig(**BENCHMARKS[benchmark] | dict(puzzle_emb_ndim=512, puzzle_emb_len=16) | changes)
 
 # %% ../nbs/16_baselines.ipynb #62b26c65
 RIVALS = {'Direct pred': 'Direct pred', 'HRM': 'HRM', 'TRM-Att (Ours)': 'w/ self-attention', 'TRM-MLP (Ours)': BASE}  # Tables 4 and 5
@@ -95,10 +94,10 @@ def benchmark_of(
     "What a table is about: that of its column, else Sudoku-Extreme; HRM was analysed on ARC-AGI-1."
     return next((b for b, column in COLUMNS.items() if column == table), 'ARC-AGI-1' if table == 'HRM analysis' else 'Sudoku-Extreme')
 
-WANG = ('HRM', 'single pass', 'Direct pred')  # rows that begin so are models of Wang et al. (2025): one prefix position, no averaged weights
+WANG = ('HRM', 'single pass', 'Direct pred')  # rows that begin so are models of Wang et al. (2025), who did not average the weights
 
 PRESETS: dict[str, dict[str, TRMConfig]] = {  # table -> row -> model, at the paper's size
-    table: {row: at_paper({f: v for f, v in changes.items() if f != 'recompute'}, benchmark_of(table), 1 if row.startswith(WANG) else 16) for row, changes in rows.items()}
+    table: {row: at_paper({f: v for f, v in changes.items() if f != 'recompute'}, benchmark_of(table)) for row, changes in rows.items()}
     for table, rows in ROWS.items()
 }
 

@@ -41,7 +41,7 @@ from .arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from .baselines import SAMPLES, VARIANTS
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, replacing, source_of
 from .devices import agreed, rank, ranks
-from .model import TRM, TRMConfig, n_parameters
+from .model import TRM, TRMConfig, cost, n_parameters
 from .puzzles import PuzzleSet
 from .recursion import residuals
 from .solving import Answers, counted, solved_puzzles, tally, think_together, total
@@ -67,7 +67,9 @@ _short = TrainConfig(steps=1000, batch_size=64, lr=1e-3, warmup=50, weight_decay
 _tiny_arc = ArcData(1, side=5, n_augmentations=4, n_valid=4, n_votes=3)
 _small_arc = ArcData(1, side=10, n_augmentations=20, n_valid=20, n_votes=10)
 _quick_arc = replace(_small_arc, side=6), replace(_small_arc, version=2, side=6, n_valid=10, held_out=30)
-_arc_steps = {f'ARC-AGI-{version}': dict(steps=round(SAMPLES[f'ARC-AGI-{version}']/768), weight_decay=.1, puzzle_emb_len=16) for version in (1, 2)}
+_prefix = dict(puzzle_emb_ndim=512, puzzle_emb_len=16)
+_paper = {b: _prefix | dict(puzzle_emb_lr=1e-4, puzzle_emb_weight_decay=1.) for b in (SUDOKU, 'Maze-Hard')} | {
+    b: _prefix | dict(steps=round(SAMPLES[b]/768), weight_decay=.1) for b in ('ARC-AGI-1', 'ARC-AGI-2')}
 
 PROFILES = {
     'smoke': Profile('every code path in seconds; its numbers mean nothing',
@@ -88,7 +90,7 @@ PROFILES = {
     'paper': Profile('the paper\'s configuration, on a GPU',
         _named(BUILT_IN[SUDOKU], BUILT_IN['Maze-Hard'], ArcData(1, n_valid=0), ArcData(2, n_valid=0)),
         _named(SudokuData((3, 3), n_test=422_786), MazeData(n_valid=0), ArcData(1, n_valid=0, concept=True), ArcData(2, n_valid=0, concept=True)),
-        _arc_steps, {}, TrainConfig(ema_warmup=False, compiled=True), (0,), 200),
+        _paper, {}, TrainConfig(ema_warmup=False, compiled=True), (0,), 200),
 }
 
 def profile_of(
@@ -509,12 +511,14 @@ def end_with_parent() -> None:
             os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
+def _work(spec: RunSpec) -> float: return cost(spec.model).training_flops*spec.how.steps*spec.how.batch_size
+
 def _train_missing(specs: list[RunSpec], out: Path, workers: int) -> None:
-    "Train what has no record yet and nobody else is training, several runs at a time."
+    "Train what has no record yet and nobody else is training, several runs at a time: of each seed the longest first."
     missing = {s.id: s for s in specs if read_record(s, out) is None}
     if not missing: return
     with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context('spawn'), end_with_parent) as pool:
-        for training in [pool.submit(run, s, out, wait=False) for s in missing.values()]:
+        for training in [pool.submit(run, s, out, wait=False) for s in sorted(missing.values(), key=lambda s: (s.seed, -_work(s)))]:
             with suppress(Timeout): training.result()  # another process is training it
 
 # %% ../nbs/30_runs.ipynb #d6aa8889
