@@ -270,7 +270,8 @@ def picture(
     for k, (name, line) in enumerate(points.items()):
         x, y = np.array(line).T
         axs[3].loglog(x/x[0], y/y[0], 'os^DvP'[k % 6] + '-', ms=3, lw=1, label=f'{name}: {slope(line):.2f}')
-    axs[3].set_title('time of a training step against size,\nboth relative to the smallest, and slope', fontsize=9); axs[3].legend(fontsize=5, loc='lower right')
+    axs[3].set_title('time of a training step against size,\nboth relative to the smallest, and slope', fontsize=9)
+    axs[3].set_ylim(bottom=.1); axs[3].legend(fontsize=5.5, loc='lower right')  # below the lines
     for column in map(str, used): axs[4].plot(used.index.astype(int), used[column], 'o' if 'measured' in column else '--', color='C1' if 'recomputed' in column else 'C0', label=column)
     axs[4].set(xlabel='n', ylim=(0, None)); axs[4].set_title('memory of a training step, MiB', fontsize=9); axs[4].legend(fontsize=7)
     fig.suptitle(title, fontsize=9)

@@ -6,11 +6,13 @@
 __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSIS', 'PAPER', 'NOT_RUN', 'QUOTED', 'CLAIMS',
            'computed', 'accuracy', 'weights_of', 'compare', 'paper_table', 'pass_at_table', 'which_solved',
            'same_seeds', 'difference', 'verdict', 'claim', 'paper_difference', 'claims', 'claims_table', 'describe',
-           'thinking', 'save_movie', 'bars', 'curves', 'table_picture', 'to_markdown', 'save_picture', 'save_table',
-           'caption', 'provenance', 'page']
+           'thinking', 'save_movie', 'bars', 'curves', 'table_picture', 'to_markdown', 'shortened', 'save_picture',
+           'save_table', 'caption', 'all_records', 'provenance', 'page']
 
 # %% ../nbs/31_tables.ipynb #ae729d77
+import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -29,6 +31,7 @@ from .baselines import BASE, COLUMNS, PRESETS, RIVALS, ROWS, TABLE3_ROWS, WANG
 from .data import replacing
 from .model import TRM, TRMConfig, n_parameters
 from .puzzles import Movie
+from .runs import PROTOCOL
 from .solving import wilson
 
 # %% ../nbs/31_tables.ipynb #e9d5373e
@@ -172,17 +175,18 @@ def _model(table: str, method: str) -> dict[str, str]:
 
 def _runs(method: str, records: list[dict] | None, profile: str) -> dict[str, str]:
     "How much was run, on what, and how long it took."
-    columns = ['profile', 'seeds', 'test puzzles', 'steps', 'minutes', 'cells %', 'params here']
+    columns = ['profile', 'seeds', 'test puzzles', 'steps', 'minutes', 'cells %', 'averaged %', 'raw %', 'params here']
     if not records: return dict.fromkeys(columns, '')
     a, r = accuracy(records, weights_of(method)), records[0]
+    both = [f"{accuracy(records, weights)['mean']:.1f}" for weights in ('ema', 'raw')]
     minutes = np.mean([sum(x['seconds'].values()) for x in records])/60
-    return dict(zip(columns, [profile, str(a['seeds']), str(a['puzzles']), str(r['how']['steps']), f'{minutes:.1f}', f"{a['cells']:.1f}", f"{r['parameters']/1e6:.2f}M"], strict=True))
+    return dict(zip(columns, [profile, str(a['seeds']), str(a['puzzles']), str(r['how']['steps']), f'{minutes:.1f}', f"{a['cells']:.1f}", *both, f"{r['parameters']/1e6:.2f}M"], strict=True))
 
 # %% ../nbs/31_tables.ipynb #f936e751
 def _beside(sides: dict[str, pd.DataFrame], shared: list[str]) -> pd.DataFrame:
     "Tables with the same rows, from `compare`, side by side; columns in which they agree where they say anything, `shared`, only once."
     once = {c: [next(filter(None, said), '') for said in zip(*(t[c] for t in sides.values()), strict=True)] for c in shared}
-    parts = [t.drop(columns=[*shared, 'cells %', 'params here']).add_prefix(f'{side}: ') for side, t in sides.items()]
+    parts = [t.drop(columns=[*shared, 'cells %', 'averaged %', 'raw %', 'params here']).add_prefix(f'{side}: ') for side, t in sides.items()]
     return pd.concat([pd.DataFrame(once, index=parts[0].index), *parts], axis=1)
 
 def paper_table(
@@ -238,8 +242,8 @@ def difference(
         won, lost, n = int((pairs[0] > 0).sum()), int((pairs[0] < 0).sum()), len(pairs[0])
         d, half = (won - lost)/(n + 2), 1.96*(won + lost + 1 - (won - lost)**2/(n + 2))**.5/(n + 2)
         return 100*(won - lost)/n, 100*(d - half), 100*(d + half)
-    seeds = 100*np.array([p.mean() for p in pairs])
-    half = stats.t.ppf(.975, len(seeds) - 1)*seeds.std(ddof=1)/len(seeds)**.5
+    seeds, puzzles = (100*np.mean(pairs, axis) for axis in (1, 0))
+    half = max(stats.t.ppf(.975, len(seeds) - 1)*seeds.std(ddof=1)/len(seeds)**.5, 1.96*puzzles.std(ddof=1)/len(puzzles)**.5)
     return seeds.mean(), seeds.mean() - half, seeds.mean() + half
 
 def verdict(
@@ -300,10 +304,10 @@ def paper_difference(
 def claims(
     table: str,                      # a key of `CLAIMS`
     records: dict[str, list[dict]],  # row -> records, one per seed
-) -> list[str]:                      # a sentence for each claim about two of these rows, with the numbers and the verdict
-    "What a table claims, weighed with our records; errors as `difference`."
+) -> list[str]:                      # a sentence for each claim about two rows that have a seed in common, with the numbers and the verdict
+    "What a table claims, weighed with our records."
     return [claim(says, records[a], records[b], (weights_of(a), weights_of(b)), paper_difference(table, a, b))
-            for says, a, b in CLAIMS[table] if a in records and b in records]
+            for says, a, b in CLAIMS[table] if same_seeds(records.get(a, []), records.get(b, []))]
 
 def claims_table(
     records: dict[str, dict[str, list[dict]]],  # table -> row -> records, one per seed
@@ -316,10 +320,12 @@ def claims_table(
 def _weighed(table: str, better: str, worse: str, records: dict[str, list[dict]], profile: str) -> dict[str, str]:
     "The columns of a claim."
     a, b = records.get(better, []), records.get(worse, [])
-    columns = {'paper difference': paper_difference(table, better, worse)} | dict.fromkeys(['profile', 'here difference', '95 % interval', 'seeds', 'test puzzles', 'data'], '')
+    columns = {'paper difference': paper_difference(table, better, worse)} | dict.fromkeys(['profile', 'here better %', 'here worse %', 'here difference', '95 % interval', 'seeds', 'test puzzles', 'data'], '')
     if not (pairs := same_seeds(a, b)): return columns | {'verdict': NOT_RUN}
-    d, low, high = difference(a, b, (weights_of(better), weights_of(worse)))
-    return columns | {'profile': profile, 'here difference': f'{d:+.1f}', '95 % interval': f'{low:+.1f} to {high:+.1f}', 'seeds': str(len(pairs)),
+    weights = weights_of(better), weights_of(worse)
+    d, low, high = difference(a, b, weights)
+    one, other = (100*np.mean([pair[side]['results'][weights[side]]['exact'] for pair in pairs]) for side in (0, 1))
+    return columns | {'profile': profile, 'here better %': f'{one:.1f}', 'here worse %': f'{other:.1f}', 'here difference': f'{d:+.1f}', '95 % interval': f'{low:+.1f} to {high:+.1f}', 'seeds': str(len(pairs)),
                       'test puzzles': str(pairs[0][0]['results']['ema']['puzzles']), 'data': pairs[0][0]['data']['name'], 'verdict': verdict(low, high)}
 
 # %% ../nbs/31_tables.ipynb #ec7e92c8
@@ -332,7 +338,8 @@ def describe(
     a, r = accuracy(records, weights), records[0]
     seeds = f" (mean of {a['seeds']} seeds)" if a['seeds'] > 1 else ''
     before = ' (before the votes)' if 'versions' in r['results'][weights] else ''
-    return (f"{method}: {a['mean']:.1f} % of {a['puzzles']} test puzzles solved, {a['cells']:.1f} % of the cells that had to be filled in right{before}{seeds}; "
+    other = f", with averaged weights {accuracy(records)['mean']:.1f} %" if weights == 'raw' else ''
+    return (f"{method}: {a['mean']:.1f} % of {a['puzzles']} test puzzles solved{other}, {a['cells']:.1f} % of the cells that had to be filled in right{before}{seeds}; "
             f"{r['parameters']:,} parameters, {np.mean([x['samples_per_s'] for x in records]):.0f} training samples per second, compilation and validation included.")
 
 # %% ../nbs/31_tables.ipynb #a1509a87
@@ -415,6 +422,18 @@ def to_markdown(
     lines = [[str(c) for c in row] for row in ([table.index.name or '', *table.columns], *table.reset_index().to_numpy())]
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in [lines[0], ['---']*len(lines[0]), *lines[1:]]) + '\n'
 
+def shortened(
+    table: pd.DataFrame,       # from `compare` or `paper_table`
+) -> tuple[pd.DataFrame, str]: # what is left, and the rest in words; empty where nothing is
+    "A table as one wants to read it: without columns that say nothing, and without those that say the same of every run."
+    names = {c: c.rpartition(': ')[2] for c in table}
+    said = {c: sorted({v for v in table[c].astype(str) if v}) for c in table}
+    same = [c for c in table if len(said[c]) == 1 and names[c] in ('profile', 'seeds', 'test puzzles', 'steps')]
+    everywhere = {name for name in names.values() if len({str(said[c]) for c in table if names[c] == name}) == 1}
+    words = dict.fromkeys(f'{names[c] if names[c] in everywhere else c} {said[c][0]}'
+                          for c in sorted(same, key=lambda c: names[c] not in everywhere) if names[c] not in ('profile', 'seeds'))  # which captions have
+    return table.drop(columns=[c for c in table if not said[c] or c in same]), ', '.join(words)
+
 def save_picture(
     fig: Figure,  # what to save
     path: Path,   # .png
@@ -426,13 +445,16 @@ def save_table(
     table: pd.DataFrame,  # from `compare`
     path: Path,           # without ending: .csv, .md and .png are added
     title: str = '',      # profile, seeds, data
-) -> None:
-    "Write a table as CSV, Markdown and picture."
+) -> pd.DataFrame:        # the table as it is in Markdown and picture
+    "Write a table as CSV, whole, and as Markdown and picture, `shortened`."
     with replacing(path.with_suffix('.csv')) as new: table.to_csv(new, encoding='utf-8')
-    with replacing(path.with_suffix('.md')) as new: new.write_text(f'**{title}**\n\n' + to_markdown(table), encoding='utf-8')
-    fig = table_picture(table, title)
+    shown, rest = shortened(table)
+    if rest: title = f'{title}; {rest}'
+    with replacing(path.with_suffix('.md')) as new: new.write_text(f'**{title}**\n\n' + to_markdown(shown), encoding='utf-8')
+    fig = table_picture(shown, title)
     save_picture(fig, path.with_suffix('.png'))
     plt.close(fig)
+    return shown
 
 def caption(
     name: str,                       # such as "Table 1"
@@ -447,14 +469,24 @@ def caption(
     return f"{name}: profile {profile}, {next(iter(records.values()))[0]['data']['name']}, {seeds}{note}"
 
 # %% ../nbs/31_tables.ipynb #db6c7143
+def all_records(
+    out: Path,      # results/<profile>
+) -> list[dict]:
+    "Every record of a folder that counts for the present code, whichever notebook it belongs to."
+    found = []
+    for path in sorted((out/'runs').glob('*.json')):
+        with suppress(ValueError): found.append(json.loads(path.read_text()))  # damaged: it will be trained again
+    return [r for r in found if r.get('protocol') == PROTOCOL and 'results' in r]
+
 def provenance(
-    records: dict[str, dict[str, list[dict]]],  # table -> row -> records, one per seed
-) -> str:                                       # Markdown
+    every: Sequence[dict],  # records
+) -> str:                   # Markdown
     "What the records say of their origin."
-    every = [*{r['id']: r for rows in records.values() for of in rows.values() for r in of}.values()]
     if not every: return 'Nothing has been run.\n'
     def of(key: str) -> str: return ', '.join(sorted({str(r['machine'][key]) for r in every}))
-    said = {'runs': f"{len(every)}, {sum(sum(r['seconds'].values()) for r in every)/60:.0f} minutes of training and testing, added up", 'threads a run': ', '.join(sorted({str(r['how']['threads']) for r in every})),
+    began, ended = min(r['finished'] - sum(r['seconds'].values()) for r in every), max(r['finished'] for r in every)
+    said = {'runs': f"{len(every)}, {sum(sum(r['seconds'].values()) for r in every)/60:.0f} minutes of training and testing, added up",
+            'from the first start to the last end': f'{(ended - began)/60:.0f} minutes', 'threads a run': ', '.join(sorted({str(r['how']['threads']) for r in every})),
             'finished': ' to '.join(dict.fromkeys(f"{datetime.fromtimestamp(f([r['finished'] for r in every]), UTC):%Y-%m-%d}" for f in (min, max))),
             'device': of('device'), 'processor': f"{of('processor')}, {of('instructions')}, {of('cores')} cores", 'system': of('system'),
             'Python': of('python'), 'torch': of('torch'), 'compiler': of('compiler'), 'trm_nbdev': f"{of('trm_nbdev')}, revision {of('git')}"}
@@ -464,11 +496,16 @@ def page(
     out: Path,      # results/<profile>, with the tables in it
     title: str,     # of the page
     command: str,   # that makes them
-    records: dict[str, dict[str, list[dict]]],  # table -> row -> records, one per seed
+    every: Sequence[dict],  # its records
 ) -> str:           # Markdown
     "Tables and pictures of a folder, with what they come from."
     tables = [out/f"{name.lower().replace('table ', 'table').replace(' ', '_')}.md" for name in (*(f'Table {k}' for k in range(1, 6)), 'HRM analysis', 'Claims')]
-    pictures = [path for path in sorted(out.glob('*.png')) if not path.with_suffix('.md').is_file()]
-    return '\n'.join([f'# {title}\n', f'Made by `{command}`.\n', provenance(records),
-        *(path.read_text(encoding='utf-8') for path in tables if path.is_file()),
-        '## Pictures\n', *(f'![{path.stem}]({path.name})\n' for path in pictures)])
+    pictures = [path for path in sorted([*out.glob('*.png'), *out.glob('*.gif')]) if path.suffix == '.gif' or not path.with_suffix('.md').is_file()]
+    notebooks = [path.stem for path in sorted((out/'notebooks').glob('*.ipynb'))]
+    def of(path: Path) -> str: return max((n for n in notebooks if path.stem == n or path.stem.startswith(f'{n}_')), key=len, default='results')
+    lines = []
+    for name in sorted({*notebooks, *map(of, pictures)}):
+        more = [f'[{path.stem}]({path.name})' for path in sorted(out.glob('*.md')) if path not in tables and path.stem != 'README' and of(path) == name]
+        lines += [f'### [{name}](notebooks/{name}.ipynb)\n', *([f'Tables: {", ".join(more)}\n'] if more else []), *(f'![{path.stem}]({path.name})\n' for path in pictures if of(path) == name)]
+    return '\n'.join([f'# {title}\n', f'Made by `{command}`, which draws everything from the records in `runs`, and trains what has none; with `--force` it trains everything anew.\n',
+        provenance(every), *(path.read_text(encoding='utf-8') for path in tables if path.is_file()), '## The experiments\n', *lines])
