@@ -426,13 +426,13 @@ def shortened(
     table: pd.DataFrame,       # from `compare` or `paper_table`
 ) -> tuple[pd.DataFrame, str]: # what is left, and the rest in words; empty where nothing is
     "A table as one wants to read it: without columns that say nothing, and without those that say the same of every run."
-    names = {c: c.rpartition(': ')[2] for c in table}
-    said = {c: sorted({v for v in table[c].astype(str) if v}) for c in table}
-    same = [c for c in table if len(said[c]) == 1 and names[c] in ('profile', 'seeds', 'test puzzles', 'steps')]
-    everywhere = {name for name in names.values() if len({str(said[c]) for c in table if names[c] == name}) == 1}
+    names = {c: c.rpartition(': ')[2] for c in map(str, table)}
+    said = {c: sorted({v for v in table[c].astype(str) if v}) for c in names}
+    same = [c for c in names if len(said[c]) == 1 and names[c] in ('profile', 'seeds', 'test puzzles', 'steps')]
+    everywhere = {name for name in names.values() if len({str(said[c]) for c in names if names[c] == name}) == 1}
     words = dict.fromkeys(f'{names[c] if names[c] in everywhere else c} {said[c][0]}'
                           for c in sorted(same, key=lambda c: names[c] not in everywhere) if names[c] not in ('profile', 'seeds'))  # which captions have
-    return table.drop(columns=[c for c in table if not said[c] or c in same]), ', '.join(words)
+    return table.drop(columns=[c for c in names if not said[c] or c in same]), ', '.join(words)
 
 def save_picture(
     fig: Figure,  # what to save
@@ -446,10 +446,11 @@ def save_table(
     path: Path,           # without ending: .csv, .md and .png are added
     title: str = '',      # profile, seeds, data
 ) -> pd.DataFrame:        # the table as it is in Markdown and picture
-    "Write a table as CSV, whole, and as Markdown and picture, `shortened`."
+    "Write a table as CSV, whole, and as Markdown and picture, `shortened`; print its title."
     with replacing(path.with_suffix('.csv')) as new: table.to_csv(new, encoding='utf-8')
     shown, rest = shortened(table)
     if rest: title = f'{title}; {rest}'
+    print(title)
     with replacing(path.with_suffix('.md')) as new: new.write_text(f'**{title}**\n\n' + to_markdown(shown), encoding='utf-8')
     fig = table_picture(shown, title)
     save_picture(fig, path.with_suffix('.png'))
