@@ -18,6 +18,12 @@ atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev', 'README_files']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 ENV = os.environ | {'OMP_NUM_THREADS': '1'}
+LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    "The long files begin first, so that until the end there is work for every process."
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def rerun(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess:
