@@ -7,7 +7,7 @@ __all__ = ['PROFILES', 'PROTOCOL', 'Profile', 'profile_of', 'data_of', 'variants
            'solve_tests', 'voted', 'examples', 'trained_residuals', 'project_root', 'machine', 'compiler_version',
            'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path', 'record_path', 'model_path',
            'read_record', 'run', 'run_model', 'seed_list', 'out_folder', 'run_rows', 'recorded_rows', 'end_with_parent',
-           'same_result', 'check']
+           'work', 'same_result', 'check']
 
 # %% ../nbs/30_runs.ipynb #81343e16
 import hashlib
@@ -511,14 +511,18 @@ def end_with_parent() -> None:
             os._exit(1)
     threading.Thread(target=watch, daemon=True).start()
 
-def _work(spec: RunSpec) -> float: return cost(spec.model).training_flops*spec.how.steps*spec.how.batch_size
+def work(
+    spec: RunSpec,  # a run
+) -> float:         # FLOP, in matrix products
+    "The work of its whole training."
+    return cost(spec.model).training_flops*spec.how.steps*spec.how.batch_size
 
 def _train_missing(specs: list[RunSpec], out: Path, workers: int) -> None:
     "Train what has no record yet and nobody else is training, several runs at a time: of each seed the longest first."
     missing = {s.id: s for s in specs if read_record(s, out) is None}
     if not missing: return
     with ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context('spawn'), end_with_parent) as pool:
-        for training in [pool.submit(run, s, out, wait=False) for s in sorted(missing.values(), key=lambda s: (s.seed, -_work(s)))]:
+        for training in [pool.submit(run, s, out, wait=False) for s in sorted(missing.values(), key=lambda s: (s.seed, -work(s)))]:
             with suppress(Timeout): training.result()  # another process is training it
 
 # %% ../nbs/30_runs.ipynb #d6aa8889
