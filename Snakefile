@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from trm_nbdev.baselines import BASE, COLUMNS, ROWS, VARIANTS, benchmark_of
-from trm_nbdev.data import SUDOKU
-from trm_nbdev.rerun import LAST, parser, plan
-from trm_nbdev.runs import data_of, profile_of, record_path, run_spec, seed_list
+from trm_nbdev.engine.data import SUDOKU
+from trm_nbdev.engine.rerun import LAST, parser, plan
+from trm_nbdev.engine.runs import data_of, profile_of, record_path, run_spec, seed_list
 
 
 def given(name): return str(config[name]).split() if name in config else None

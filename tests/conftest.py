@@ -1,4 +1,5 @@
 "What several tests need: where the checkout is, its settings, and a copy of it to work in."
+
 import atexit
 import os
 import shutil
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-for name in [n for n in os.environ if n.startswith(('TRM_', 'TQDM_'))]: del os.environ[name]  # what the user has set must not change a test
+for name in [n for n in os.environ if n.startswith(('TRM_', 'TQDM_'))]:
+    del os.environ[name]  # what the user has set must not change a test
 os.environ['TRM_CACHE'] = tempfile.mkdtemp()  # nor what the user's cache holds
 atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 
@@ -28,7 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]):
 
 def rerun(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     "The command trm-rerun, as typed in the folder `cwd`."
-    return subprocess.run([Path(sys.executable).parent/'trm-rerun', *map(str, words)], cwd=cwd, env=ENV | env, capture_output=True, text=True)
+    return subprocess.run(
+        [Path(sys.executable).parent / 'trm-rerun', *map(str, words)],
+        cwd=cwd,
+        env=ENV | env,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture(scope='session')
@@ -41,17 +49,19 @@ def root() -> Path:
 def settings() -> dict[str, str]:
     "What settings.ini says."
     cfg = ConfigParser(delimiters=['='])
-    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    cfg.read(ROOT / 'settings.ini', encoding='utf-8')
     return dict(cfg['DEFAULT'])
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     "A copy of the checkout's own files, for a test to change."
-    dest = tmp_path/'tree'
+    dest = tmp_path / 'tree'
     dest.mkdir()
     for file in ROOT.iterdir():
-        if file.is_file() and not file.name.startswith('.'): shutil.copy(file, dest)
+        if file.is_file() and not file.name.startswith('.'):
+            shutil.copy(file, dest)
     for name in FOLDERS:
-        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, dest/name, ignore=LEFTOVERS)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, dest / name, ignore=LEFTOVERS)
     return dest

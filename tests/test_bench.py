@@ -1,4 +1,5 @@
 "The command trm-bench, at the size at which its numbers mean nothing."
+
 import json
 import subprocess
 import sys
@@ -6,17 +7,29 @@ from pathlib import Path
 
 from conftest import ENV
 
-BENCH = Path(sys.executable).parent/'trm-bench'
+BENCH = Path(sys.executable).parent / 'trm-bench'
 
-KEYS = {'train_paper_samples_per_s', 'train_paper_peak_share', 'train_quick_samples_per_s', 'train_quick_speedup_vs_eager',
-        'solve_puzzles_per_s', 'solve_early_stop_speedup', 'peak_memory_mb'}
+KEYS = {
+    'train_paper_samples_per_s',
+    'train_paper_peak_share',
+    'train_quick_samples_per_s',
+    'train_quick_speedup_vs_eager',
+    'solve_puzzles_per_s',
+    'solve_early_stop_speedup',
+    'peak_memory_mb',
+}
 
 
 def test_bench(tmp_path):
     "All numbers, flat, on a machine without a compiler; a table and a picture beside them."
-    done = subprocess.run([BENCH, '--size', 'smoke', '--seconds', '.01', '--out', tmp_path], env=ENV | {'CXX': 'no-such-compiler'}, capture_output=True, text=True)
+    done = subprocess.run(
+        [BENCH, '--size', 'smoke', '--seconds', '.01', '--out', tmp_path],
+        env=ENV | {'CXX': 'no-such-compiler'},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    path, = tmp_path.glob('*.json')
+    (path,) = tmp_path.glob('*.json')
     numbers = json.loads(path.read_text())
     assert KEYS <= numbers.keys() and numbers['size'] == 'smoke'
     assert all(numbers[k] > 0 for k in KEYS)

@@ -1,4 +1,5 @@
 "Killed, and started again: the end is the same."
+
 import hashlib
 import json
 import os
@@ -11,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from trm_nbdev.checkpoints import load_checkpoint
-from trm_nbdev.data import SudokuData
+from trm_nbdev.engine.checkpoints import load_checkpoint
+from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.runs import run_spec
 from trm_nbdev.model import TRMConfig
-from trm_nbdev.runs import run_spec
 from trm_nbdev.training import TrainConfig, train
 
-TRAIN = '''
+TRAIN = """
 import sys
 from pathlib import Path
 from safetensors.torch import save_file
-from trm_nbdev.data import SudokuData
+from trm_nbdev.engine.data import SudokuData
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig, train
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4)
@@ -30,51 +31,74 @@ folder, out = map(Path, sys.argv[1:])
 t = train(config, how, SudokuData(n_train=32, n_valid=4, n_test=4).load(), seed=3, checkpoints=folder, every=.01)
 save_file({f'{i}.{k}': v.contiguous() for i, part in enumerate((t.model, t.averaged)) for k, v in part.state_dict().items()}, out)
 print(t.curve)
-'''
+"""
 
 
 def begin(folder, out):
-    return subprocess.Popen([sys.executable, '-c', TRAIN, folder, out], stdout=subprocess.PIPE, text=True, env=os.environ | {'TQDM_DISABLE': '1', 'OMP_NUM_THREADS': '1'})
+    return subprocess.Popen(
+        [sys.executable, '-c', TRAIN, folder, out],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {'TQDM_DISABLE': '1', 'OMP_NUM_THREADS': '1'},
+    )
 
 
-def newest(folder): return max((int(p.stem[5:]) for p in folder.glob('step_*.json')), default=0)
+def newest(folder):
+    return max((int(p.stem[5:]) for p in folder.glob('step_*.json')), default=0)
 
 
 def test_killed_ten_times_it_ends_with_the_same_bits(tmp_path):
-    whole = begin(tmp_path/'a', tmp_path/'a.safetensors')
+    whole = begin(tmp_path / 'a', tmp_path / 'a.safetensors')
     curve = whole.communicate()[0]
-    rng, kills, folder = random.Random(0), [], tmp_path/'b'
+    rng, kills, folder = random.Random(0), [], tmp_path / 'b'
     while len(kills) < 10:
-        p, before = begin(folder, tmp_path/'b.safetensors'), newest(folder)
-        while newest(folder) == before and p.poll() is None: time.sleep(.002)
-        time.sleep(.06*rng.random())
+        p, before = begin(folder, tmp_path / 'b.safetensors'), newest(folder)
+        while newest(folder) == before and p.poll() is None:
+            time.sleep(0.002)
+        time.sleep(0.06 * rng.random())
         p.send_signal(signal.SIGKILL)
         assert p.wait() == -signal.SIGKILL, 'it ended before it could be killed: more steps are needed'
         kills.append(newest(folder))
-    assert kills == sorted(kills) and kills[0] > 0   # each went on where the one before had been
-    assert begin(folder, tmp_path/'b.safetensors').communicate()[0] == curve
-    a, b = (hashlib.sha256((tmp_path/f'{name}.safetensors').read_bytes()).hexdigest() for name in 'ab')
+    assert kills == sorted(kills) and kills[0] > 0  # each went on where the one before had been
+    assert begin(folder, tmp_path / 'b.safetensors').communicate()[0] == curve
+    a, b = (hashlib.sha256((tmp_path / f'{name}.safetensors').read_bytes()).hexdigest() for name in 'ab')
     assert a == b
-    assert len(list(folder.glob('step_*'))) == 4 and not list(folder.glob('.*'))   # the last two, nothing half-written
+    assert len(list(folder.glob('step_*'))) == 4 and not list(folder.glob('.*'))  # the last two, nothing half-written
 
 
 def test_a_disk_without_room_costs_checkpoints_and_not_the_training(tmp_path, monkeypatch):
-    def full(*args): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('trm_nbdev.checkpoints.save_file', full)
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('trm_nbdev.engine.checkpoints.save_file', full)
     config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
-    how = TrainConfig(steps=3, batch_size=4, warmup=1, weight_decay=.1, evaluations=1)
+    train_config = TrainConfig(steps=3, batch_size=4, warmup=1, weight_decay=0.1, evaluations=1)
     with pytest.warns(UserWarning, match='no checkpoint at step 1: .*No space left on device'):
-        t = train(config, how, SudokuData(n_train=8, n_valid=2, n_test=2).load(), checkpoints=tmp_path, every=0)
+        t = train(
+            config, train_config, SudokuData(n_train=8, n_valid=2, n_test=2).load(), checkpoints=tmp_path, every=0
+        )
     assert t.step == 3 and load_checkpoint(tmp_path) is None and list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_rerun_loses_no_record_and_trains_none_twice(tmp_path):
     "Killed with all its children as soon as the first record is there, and once before."
-    words = [Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'layers', 'ema', '--out', tmp_path, '--jobs', '2']
-    runs = tmp_path/'runs'
+    words = [
+        Path(sys.executable).parent / 'trm-rerun',
+        '--profile',
+        'smoke',
+        '--only',
+        'layers',
+        'ema',
+        '--out',
+        tmp_path,
+        '--jobs',
+        '2',
+    ]
+    runs = tmp_path / 'runs'
     for wanted in (0, 1):
         p = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        while p.poll() is None and not (runs.is_dir() if wanted == 0 else list(runs.glob('*.json'))): time.sleep(.01)
+        while p.poll() is None and not (runs.is_dir() if wanted == 0 else list(runs.glob('*.json'))):
+            time.sleep(0.01)
         os.killpg(p.pid, signal.SIGKILL)
         p.wait()
     finished = {path.name: json.loads(path.read_text())['finished'] for path in runs.glob('*.json')}
@@ -84,4 +108,4 @@ def test_a_killed_rerun_loses_no_record_and_trains_none_twice(tmp_path):
     after = {path.name: json.loads(path.read_text())['finished'] for path in runs.glob('*.json')}
     assert {name: after[name] for name in finished} == finished
     assert set(after) == {f'{run_spec("smoke", changes).id}.json' for changes in ({}, {'layers': 4, 'n': 3})}
-    assert not list((tmp_path/'checkpoints').glob('*/*'))
+    assert not list((tmp_path / 'checkpoints').glob('*/*'))

@@ -1,4 +1,5 @@
 "The benchmarks from all their sources, and what is kept of them: what needs a server, several processes or the real files."
+
 import http.server
 import json
 import os
@@ -9,11 +10,11 @@ import time
 
 import pytest
 
-from trm_nbdev.data import BUILT_IN, HUB, ArcData, MazeData, SudokuData, is_whole, kept_at, load
-from trm_nbdev.maze import format_maze, maze_splits
-from trm_nbdev.maze import generate as generate_mazes
-from trm_nbdev.sudoku import format_grid
-from trm_nbdev.sudoku import generate as generate_sudokus
+from trm_nbdev.engine.data import BUILT_IN, HUB, ArcData, MazeData, SudokuData, is_whole, kept_at, load
+from trm_nbdev.puzzles.maze import format_maze, maze_splits
+from trm_nbdev.puzzles.maze import generate as generate_mazes
+from trm_nbdev.puzzles.sudoku import format_grid
+from trm_nbdev.puzzles.sudoku import generate as generate_sudokus
 
 HEADER = 'source,question,answer,rating\n'
 
@@ -30,21 +31,28 @@ def maze_csv(n, seed):
 
 class Hub(http.server.ThreadingHTTPServer):
     "Answers as the hub does: a list of files, and the files, with the headers that its client reads."
+
     def __init__(self, files):
         super().__init__(('127.0.0.1', 0), _Handler)
         self.files, self.asked = files, []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
-    def url(self): return f'http://127.0.0.1:{self.server_port}'
+    def url(self):
+        return f'http://127.0.0.1:{self.server_port}'
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
-    def do_HEAD(self): self.answer(with_body=False)
-    def do_GET(self): self.answer(with_body=True)
-    def log_message(self, *args): pass
+    def do_HEAD(self):
+        self.answer(with_body=False)
+
+    def do_GET(self):
+        self.answer(with_body=True)
+
+    def log_message(self, *args):
+        pass
 
     def answer(self, with_body):
         path = self.path.partition('?')[0]
@@ -53,14 +61,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         repository, files = '/'.join(parts[-3:-1] if 'tree' not in parts else parts[2:4]), self.server.files
         body, status = b'', 404
         if 'tree' in parts and repository in files:
-            listed = [dict(type='file', oid=f'{len(text):040}', size=len(text), path=name) for name, text in files[repository].items()]
+            listed = [
+                dict(type='file', oid=f'{len(text):040}', size=len(text), path=name)
+                for name, text in files[repository].items()
+            ]
             body, status = json.dumps(listed).encode(), 200
-        elif 'resolve' in parts and (text := files.get('/'.join(parts[1:3]), {}).get(parts[-1])) is not None: body, status = text.encode(), 200
+        elif 'resolve' in parts and (text := files.get('/'.join(parts[1:3]), {}).get(parts[-1])) is not None:
+            body, status = text.encode(), 200
         self.send_response(status)
-        for name, value in {'Content-Length': str(len(body)), 'ETag': f'"{len(body)}"', 'X-Repo-Commit': parts[-1] if 'tree' in parts else parts[-2]}.items():
+        for name, value in {
+            'Content-Length': str(len(body)),
+            'ETag': f'"{len(body)}"',
+            'X-Repo-Commit': parts[-1] if 'tree' in parts else parts[-2],
+        }.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_body: self.wfile.write(body)
+        if with_body:
+            self.wfile.write(body)
 
 
 def python(code, **env):
@@ -70,8 +87,16 @@ def python(code, **env):
 @pytest.fixture(scope='module')
 def hub():
     "A server with small data sets in the public layout; among them a file that nobody asks for."
-    server = Hub({HUB['Sudoku-Extreme'][0]: {'train.csv': sudoku_csv(12, 1), 'test.csv': sudoku_csv(6, 2), 'README.md': 'hello'},
-                  HUB['Maze-Hard'][0]: {'train.csv': maze_csv(6, 1), 'test.csv': maze_csv(4, 2)}})
+    server = Hub(
+        {
+            HUB['Sudoku-Extreme'][0]: {
+                'train.csv': sudoku_csv(12, 1),
+                'test.csv': sudoku_csv(6, 2),
+                'README.md': 'hello',
+            },
+            HUB['Maze-Hard'][0]: {'train.csv': maze_csv(6, 1), 'test.csv': maze_csv(4, 2)},
+        }
+    )
     yield server
     server.shutdown()
     server.server_close()
@@ -82,27 +107,34 @@ SIZES = {'Sudoku-Extreme': 'n_train=8, n_valid=2, n_test=4', 'Maze-Hard': 'n_tra
 
 @pytest.mark.parametrize('benchmark', HUB)
 def test_the_hub_is_asked_once_and_at_a_fixed_revision(hub, benchmark, tmp_path):
-    code = f"from trm_nbdev.data import load; print(load({benchmark!r}, 'hub', {SIZES[benchmark]}).train.digest)"
-    home = dict(HF_HOME=str(tmp_path/'home'), TRM_CACHE=str(tmp_path/'cache'))
+    code = f"from trm_nbdev.engine.data import load; print(load({benchmark!r}, 'hub', {SIZES[benchmark]}).train.digest)"
+    home = dict(HF_HOME=str(tmp_path / 'home'), TRM_CACHE=str(tmp_path / 'cache'))
     hub.asked.clear()
     first = python(code, HF_ENDPOINT=hub.url, **home)
     assert first.returncode == 0, first.stderr
-    assert 'downloading' in first.stdout and '100%' in first.stderr   # a progress bar
+    assert 'downloading' in first.stdout and '100%' in first.stderr  # a progress bar
     repository, revision = HUB[benchmark]
     assert len(revision) == 40 and f'/datasets/{repository}/resolve/{revision}/train.csv' in hub.asked
     assert not any('main' in path.split('/') or path.endswith('README.md') for path in hub.asked)
-    again = python(code, HF_ENDPOINT='http://127.0.0.1:9', **home)   # where nobody answers
+    again = python(code, HF_ENDPOINT='http://127.0.0.1:9', **home)  # where nobody answers
     assert again.returncode == 0 and again.stdout.split() == first.stdout.split()[-1:], again.stderr
 
 
-@pytest.mark.parametrize('files, says', [
-    ({}, 'could not be downloaded'),                                                         # no such data set
-    ({HUB['Maze-Hard'][0]: {'train.csv': HEADER}}, 'expected train.csv and test.csv there'),   # half of it
-    ({HUB['Maze-Hard'][0]: {'train.csv': HEADER, 'test.csv': HEADER}}, 'expected at least n_train=4 rows, got 0'),
-])
+@pytest.mark.parametrize(
+    'files, says',
+    [
+        ({}, 'could not be downloaded'),  # no such data set
+        ({HUB['Maze-Hard'][0]: {'train.csv': HEADER}}, 'expected train.csv and test.csv there'),  # half of it
+        ({HUB['Maze-Hard'][0]: {'train.csv': HEADER, 'test.csv': HEADER}}, 'expected at least n_train=4 rows, got 0'),
+    ],
+)
 def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, says):
     server = Hub(files)
-    done = python(f"from trm_nbdev.data import load; load('Maze-Hard', 'hub', {SIZES['Maze-Hard']})", HF_ENDPOINT=server.url, HF_HOME=str(tmp_path))
+    done = python(
+        f"from trm_nbdev.engine.data import load; load('Maze-Hard', 'hub', {SIZES['Maze-Hard']})",
+        HF_ENDPOINT=server.url,
+        HF_HOME=str(tmp_path),
+    )
     server.shutdown()
     server.server_close()
     assert done.returncode == 1 and says in done.stderr.splitlines()[-1]
@@ -110,30 +142,41 @@ def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, says)
 
 def test_what_an_interrupted_download_left_is_completed(tmp_path):
     repository, revision = HUB['Maze-Hard']
-    place = tmp_path/'hub'/f'datasets--{repository.replace("/", "--")}'/'snapshots'/revision
+    place = tmp_path / 'hub' / f'datasets--{repository.replace("/", "--")}' / 'snapshots' / revision
     place.mkdir(parents=True)
-    (place/'test.csv').write_text(maze_csv(4, 2))
+    (place / 'test.csv').write_text(maze_csv(4, 2))
     server = Hub({repository: {'train.csv': maze_csv(6, 1), 'test.csv': maze_csv(4, 2)}})
-    done = python(f"from trm_nbdev.data import load; print(len(load('Maze-Hard', 'hub', {SIZES['Maze-Hard']}).train))", HF_ENDPOINT=server.url, HF_HOME=str(tmp_path))
+    done = python(
+        f"from trm_nbdev.engine.data import load; print(len(load('Maze-Hard', 'hub', {SIZES['Maze-Hard']}).train))",
+        HF_ENDPOINT=server.url,
+        HF_HOME=str(tmp_path),
+    )
     server.shutdown()
     server.server_close()
     assert done.returncode == 0 and done.stdout.split()[-1] == '4', done.stderr
 
 
 def test_offline_without_the_files_says_what_to_do(tmp_path):
-    done = python("from trm_nbdev.data import load; load('Sudoku-Extreme', 'hub')", HF_HUB_OFFLINE='1', HF_HOME=str(tmp_path))
+    done = python(
+        "from trm_nbdev.engine.data import load; load('Sudoku-Extreme', 'hub')",
+        HF_HUB_OFFLINE='1',
+        HF_HOME=str(tmp_path),
+    )
     last = done.stderr.splitlines()[-1]
     assert 'ConnectionError: Sudoku-Extreme could not be downloaded' in last and 'bring train.csv and test.csv' in last
 
 
 def test_the_source_may_come_from_the_environment(tmp_path, monkeypatch):
-    folder = tmp_path/'maze-30x30-hard-1k'
+    folder = tmp_path / 'maze-30x30-hard-1k'
     folder.mkdir()
-    for name, seed in (('train', 1), ('test', 2)): (folder/f'{name}.csv').write_text(maze_csv(4, seed))
+    for name, seed in (('train', 1), ('test', 2)):
+        (folder / f'{name}.csv').write_text(maze_csv(4, seed))
     sizes = dict(n_train=3, n_valid=1, n_test=2)
     monkeypatch.setenv('TRM_DATA', str(tmp_path))
     assert load('Maze-Hard', **sizes).train.name == 'maze-hard'
-    assert load('Maze-Hard', 'built-in', side=8, min_path=12, **sizes).train.name == 'maze-8x8-12'   # the argument counts more
+    assert (
+        load('Maze-Hard', 'built-in', side=8, min_path=12, **sizes).train.name == 'maze-8x8-12'
+    )  # the argument counts more
 
 
 def test_whole_sets_in_a_folder_of_somebody_else_are_read(tmp_path, monkeypatch):
@@ -141,7 +184,7 @@ def test_whole_sets_in_a_folder_of_somebody_else_are_read(tmp_path, monkeypatch)
     monkeypatch.setenv('TRM_CACHE', str(tmp_path))
     data.load()
     code = """
-import trm_nbdev.data as d
+import trm_nbdev.engine.data as d
 def refuse(self, *a, **k): raise PermissionError(13, 'Permission denied')
 d.FileLock.acquire = refuse
 d.MazeData.prepare = None
@@ -155,35 +198,40 @@ def test_what_was_not_loaded_for_a_month_makes_room(tmp_path, monkeypatch):
     monkeypatch.setenv('TRM_CACHE', str(tmp_path))
     old, new = (MazeData(6, 8, 20, 4, 8, seed=seed) for seed in (11, 12))
     old.load()
-    long_ago = time.time() - 40*86400
-    os.utime(kept_at(old)/'index.json', (long_ago, long_ago))
-    (tmp_path/'mine').mkdir()
-    (tmp_path/'mine'/'index.json').write_text('no business of ours')
-    os.utime(tmp_path/'mine'/'index.json', (long_ago, long_ago))
+    long_ago = time.time() - 40 * 86400
+    os.utime(kept_at(old) / 'index.json', (long_ago, long_ago))
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'index.json').write_text('no business of ours')
+    os.utime(tmp_path / 'mine' / 'index.json', (long_ago, long_ago))
     new.load()
-    assert is_whole(kept_at(new)) and not kept_at(old).exists() and (tmp_path/'mine').exists()
+    assert is_whole(kept_at(new)) and not kept_at(old).exists() and (tmp_path / 'mine').exists()
 
 
 def test_files_of_another_benchmark_are_noticed_at_a_glance(tmp_path):
-    for name in ('train', 'test'): (tmp_path/f'{name}.csv').write_text(sudoku_csv(3, 1))
-    SudokuData((3, 3), folder=str(tmp_path)).glance()
-    with pytest.raises(ValueError, match='train.csv, row 1: question: expected 900 characters'): MazeData(folder=str(tmp_path)).glance()
+    for name in ('train', 'test'):
+        (tmp_path / f'{name}.csv').write_text(sudoku_csv(3, 1))
+    SudokuData((3, 3), folder=str(tmp_path)).check_files()
+    with pytest.raises(ValueError, match='train.csv, row 1: question: expected 900 characters'):
+        MazeData(folder=str(tmp_path)).check_files()
 
 
 def test_a_test_file_of_nothing_but_training_puzzles_is_refused(tmp_path):
-    for name in ('train', 'test'): (tmp_path/f'{name}.csv').write_text(maze_csv(3, 1))
-    with pytest.raises(ValueError, match=r'test.csv: all 3 rows that were drawn are copies'): load('Maze-Hard', tmp_path, n_train=3, n_valid=0, n_test=3)
+    for name in ('train', 'test'):
+        (tmp_path / f'{name}.csv').write_text(maze_csv(3, 1))
+    with pytest.raises(ValueError, match=r'test.csv: all 3 rows that were drawn are copies'):
+        load('Maze-Hard', tmp_path, n_train=3, n_valid=0, n_test=3)
 
 
 def test_another_file_is_another_set(tmp_path):
     data = MazeData(n_train=3, n_valid=1, n_test=2, folder=str(tmp_path))
-    for name, seed in (('train', 1), ('test', 2)): (tmp_path/f'{name}.csv').write_text(maze_csv(4, seed))
+    for name, seed in (('train', 1), ('test', 2)):
+        (tmp_path / f'{name}.csv').write_text(maze_csv(4, seed))
     before, place = data.load().train.digest, kept_at(data)
-    (tmp_path/'train.csv').write_text(maze_csv(4, 3))
+    (tmp_path / 'train.csv').write_text(maze_csv(4, 3))
     assert kept_at(data) != place and data.load().train.digest != before
 
 
-PREPARE = '''
+PREPARE = """
 import time
 from trm_nbdev import data, maze
 made = maze.maze_splits
@@ -193,12 +241,15 @@ def slow(*args):
     return made(*args)
 maze.maze_splits = slow
 print(data.MazeData(6, 8, 20, 4, 8).load().train.digest)
-'''
+"""
 
 
 def test_two_processes_prepare_once(tmp_path):
     env = os.environ | {'TRM_CACHE': str(tmp_path)}
-    both = [subprocess.Popen([sys.executable, '-c', PREPARE.format(seconds=1)], stdout=subprocess.PIPE, text=True, env=env) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, '-c', PREPARE.format(seconds=1)], stdout=subprocess.PIPE, text=True, env=env)
+        for _ in range(2)
+    ]
     said = ''.join(p.communicate()[0] for p in both).split()
     assert said.count('preparing') == 1
     assert {word for word in said if word != 'preparing'} == {maze_splits(6, 8, 20, 4, 8).train.digest}
@@ -206,9 +257,16 @@ def test_two_processes_prepare_once(tmp_path):
 
 def test_a_killed_process_leaves_nothing_that_is_taken_for_a_whole(tmp_path, monkeypatch):
     "Killed while it writes: between two files, as slowly as can be."
-    code = PREPARE.format(seconds=0).replace('import time\n', 'import time\nimport numpy as np\nsave = np.save\nnp.save = lambda *a: (save(*a), print("saved", flush=True), time.sleep(60))\n', 1)
-    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=os.environ | {'TRM_CACHE': str(tmp_path)})
-    while 'saved' not in p.stdout.readline(): time.sleep(.01)
+    code = PREPARE.format(seconds=0).replace(
+        'import time\n',
+        'import time\nimport numpy as np\nsave = np.save\nnp.save = lambda *a: (save(*a), print("saved", flush=True), time.sleep(60))\n',
+        1,
+    )
+    p = subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=os.environ | {'TRM_CACHE': str(tmp_path)}
+    )
+    while 'saved' not in p.stdout.readline():
+        time.sleep(0.01)
     p.kill()
     p.wait()
     monkeypatch.setenv('TRM_CACHE', str(tmp_path))
@@ -220,25 +278,52 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_a_whole(tmp_path, mon
 
 
 def test_a_full_disk_is_done_without(tmp_path):
-    code = PREPARE.format(seconds=0).replace('import time\n', "import time\nimport numpy as np\ndef full(*a): raise OSError(28, 'No space left on device')\nnp.save = full\n", 1)
+    code = PREPARE.format(seconds=0).replace(
+        'import time\n',
+        "import time\nimport numpy as np\ndef full(*a): raise OSError(28, 'No space left on device')\nnp.save = full\n",
+        1,
+    )
     done = python(code, TRM_CACHE=str(tmp_path))
-    assert done.returncode == 0 and 'No space left on device' in done.stdout and maze_splits(6, 8, 20, 4, 8).train.digest in done.stdout
+    assert (
+        done.returncode == 0
+        and 'No space left on device' in done.stdout
+        and maze_splits(6, 8, 20, 4, 8).train.digest in done.stdout
+    )
     assert [p for p in tmp_path.iterdir() if p.is_dir()] == []
 
 
-@pytest.mark.parametrize('data', [
-    SudokuData((3, 3), n_train=200, n_valid=20, n_test=50), MazeData(n_train=200, n_valid=20, n_test=50),
-    *(ArcData(version, side, n_augmentations=3, n_valid=5, n_votes=2, concept=concept) for version in (1, 2) for side, concept in ((10, False), (30, True)))],
-    ids=lambda data: data.name)
+@pytest.mark.parametrize(
+    'data',
+    [
+        SudokuData((3, 3), n_train=200, n_valid=20, n_test=50),
+        MazeData(n_train=200, n_valid=20, n_test=50),
+        *(
+            ArcData(version, side, n_augmentations=3, n_valid=5, n_votes=2, concept=concept)
+            for version in (1, 2)
+            for side, concept in ((10, False), (30, True))
+        ),
+    ],
+    ids=lambda data: data.name,
+)
 def test_the_public_files_where_they_are_at_hand(root, data):
     from dataclasses import replace
-    folder = root.parent/'shared'/'data'
-    if not folder.is_dir(): pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
+
+    folder = root.parent / 'shared' / 'data'
+    if not folder.is_dir():
+        pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
     real = replace(data, folder=str(folder))
     splits, fresh = real.load(), real.prepare()
-    assert splits.train.name == real.name and len(real.origin().keys() & {path.name for path in real.files()}) >= 2
-    for part in ('train', 'valid', 'test'): assert getattr(splits, part).digest == getattr(fresh, part).digest
+    assert (
+        splits.train.name == real.name and len(real.specification().keys() & {path.name for path in real.files()}) >= 2
+    )
+    for part in ('train', 'valid', 'test'):
+        assert getattr(splits, part).digest == getattr(fresh, part).digest
 
 
 def test_full_size_is_the_papers():
-    assert [(d.side, d.name) for d in BUILT_IN.values()] == [(9, 'sudoku-9x9-hard'), (30, 'maze-30x30-110'), (30, 'arc-agi-1'), (30, 'arc-agi-2')]
+    assert [(d.side, d.name) for d in BUILT_IN.values()] == [
+        (9, 'sudoku-9x9-hard'),
+        (30, 'maze-30x30-110'),
+        (30, 'arc-agi-1'),
+        (30, 'arc-agi-2'),
+    ]

@@ -1,4 +1,5 @@
 "Several processes train what one process would have trained, and a lost one costs no more than time."
+
 import json
 import os
 import signal
@@ -12,18 +13,18 @@ import torch
 from conftest import ENV, rerun
 from safetensors.torch import load_file
 
-from trm_nbdev.checkpoints import kept_steps
+from trm_nbdev.engine.checkpoints import kept_steps
 
-FIVE_STEPS = '''
+FIVE_STEPS = """
 import sys
 from dataclasses import replace
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.nn.utils import parameters_to_vector
-from trm_nbdev.devices import averaged, gather, rank, share, together
+from trm_nbdev.engine.devices import averaged, gather, rank, share, process_group
 from trm_nbdev.model import TRMConfig
-from trm_nbdev.puzzles import PuzzleSet, Stream
+from trm_nbdev.tokens import PuzzleSet, Stream
 from trm_nbdev.solving import think_together
 from trm_nbdev.training import TrainConfig, averaged_weights, begin, to_tensors, train_step
 
@@ -52,121 +53,149 @@ def results(changes):
 def everything(): return {f'{name} {k}': v.clone() for name, changes in MODELS.items() for k, v in results(changes).items()}
 
 if __name__ == '__main__':
-    with together():
+    with process_group():
         found = everything()
         if rank() == 0: save_file(found, sys.argv[1])
-'''
+"""
 
 
 def torchrun(n, *words):
     "A program in n processes, at work."
-    words = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(n), *map(str, words)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'})
+    words = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc-per-node',
+        str(n),
+        *map(str, words),
+    ]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}
+    )
 
 
 @pytest.fixture(scope='module')
 def five_steps(tmp_path_factory):
     "What one process finds, and what two find."
     folder, one = tmp_path_factory.mktemp('steps'), {'__name__': 'one'}
-    (folder/'five_steps.py').write_text(FIVE_STEPS)
-    p = torchrun(2, folder/'five_steps.py', folder/'two.safetensors')
+    (folder / 'five_steps.py').write_text(FIVE_STEPS)
+    p = torchrun(2, folder / 'five_steps.py', folder / 'two.safetensors')
     exec(FIVE_STEPS, one)
     found = one['everything']()
     _, err = p.communicate()
     assert p.returncode == 0, err
-    return found, load_file(folder/'two.safetensors')
+    return found, load_file(folder / 'two.safetensors')
 
 
 @pytest.mark.parametrize('name', ['TRM-MLP', 'puzzles', 'HRM'])
 def test_two_processes_make_the_steps_of_one(five_steps, name):
-    one, two = ({k.removeprefix(f'{name} '): v for k, v in found.items() if k.startswith(f'{name} ')} for found in five_steps)
-    assert len(set(one['taken'].tolist())) > 1   # some puzzles were finished, others were not
+    one, two = (
+        {k.removeprefix(f'{name} '): v for k, v in found.items() if k.startswith(f'{name} ')} for found in five_steps
+    )
+    assert len(set(one['taken'].tolist())) > 1  # some puzzles were finished, others were not
     for k, v in one.items():
-        if k.endswith('.all'): assert torch.equal(two[k][0], two[k][1])   # the same bits in both processes
-        elif v.is_floating_point(): torch.testing.assert_close(two[k], v, rtol=0, atol=1e-6, msg=lambda m, k=k: f'{k}: {m}')
-        else: assert torch.equal(two[k], v), k
+        if k.endswith('.all'):
+            assert torch.equal(two[k][0], two[k][1])  # the same bits in both processes
+        elif v.is_floating_point():
+            torch.testing.assert_close(two[k], v, rtol=0, atol=1e-6, msg=lambda m, k=k: f'{k}: {m}')
+        else:
+            assert torch.equal(two[k], v), k
     assert name == 'TRM-MLP' or one['model.embed.puzzles.weight'].any(1).sum() > 1
 
 
-TRAIN = '''
+TRAIN = """
 import os, sys
 from pathlib import Path
 from safetensors.torch import save_file
-from trm_nbdev.data import SudokuData
-from trm_nbdev.devices import rank, together
+from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.devices import rank, process_group
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig, train
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float32')
 how = TrainConfig(steps=60, batch_size=12, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=3)
 folder, out = map(Path, sys.argv[1:])
-with together():
+with process_group():
     folder.with_suffix(f'.{rank()}').write_text(str(os.getpid()))
     t = train(config, how, SudokuData(n_train=32, n_valid=5, n_test=4).load(), seed=3, checkpoints=folder, every=.01)
     if rank() == 0: save_file({f'{i}.{k}': v.contiguous() for i, part in enumerate((t.model, t.averaged)) for k, v in part.state_dict().items()}, out)
     print(t.curve)
-'''
+"""
 
 
 def test_a_lost_process_ends_the_run_with_advice_that_is_good(tmp_path, monkeypatch):
     "With three processes, because two sum in any order to the same bits. The one that is killed is the one that writes checkpoints."
-    program, folder = tmp_path/'train.py', tmp_path/'b'
+    program, folder = tmp_path / 'train.py', tmp_path / 'b'
     program.write_text(TRAIN)
-    whole = torchrun(3, program, tmp_path/'a', tmp_path/'a.safetensors')
+    whole = torchrun(3, program, tmp_path / 'a', tmp_path / 'a.safetensors')
     curve, err = whole.communicate()
     assert whole.returncode == 0 and curve.count('valid_exact') == 3, err
 
-    p = torchrun(3, program, folder, tmp_path/'b.safetensors')
-    while p.poll() is None and not kept_steps(folder): time.sleep(.002)
+    p = torchrun(3, program, folder, tmp_path / 'b.safetensors')
+    while p.poll() is None and not kept_steps(folder):
+        time.sleep(0.002)
     os.kill(int(folder.with_suffix('.0').read_text()), signal.SIGKILL)
     _, err = p.communicate()
     step = kept_steps(folder)[0]
     assert p.returncode == 1 and 0 < step < 60
-    assert 'a process of this training was lost at step' in err and f'start the same command again, it goes on from the checkpoint of step {step}' in err, err
+    assert (
+        'a process of this training was lost at step' in err
+        and f'start the same command again, it goes on from the checkpoint of step {step}' in err
+    ), err
 
-    alone = tmp_path/'alone'   # the checkpoint is that of a single process, too
+    alone = tmp_path / 'alone'  # the checkpoint is that of a single process, too
     alone.mkdir()
-    for file in folder.iterdir(): (alone/file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(sys, 'argv', ['train.py', str(alone), str(tmp_path/'c.safetensors')])
+    for file in folder.iterdir():
+        (alone / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(alone), str(tmp_path / 'c.safetensors')])
     exec(TRAIN, {})
-    assert (tmp_path/'c.safetensors').is_file() and kept_steps(alone)[0] > step
+    assert (tmp_path / 'c.safetensors').is_file() and kept_steps(alone)[0] > step
 
-    again = torchrun(3, program, folder, tmp_path/'b.safetensors')
+    again = torchrun(3, program, folder, tmp_path / 'b.safetensors')
     assert again.communicate()[0] == curve
-    assert (tmp_path/'a.safetensors').read_bytes() == (tmp_path/'b.safetensors').read_bytes()
+    assert (tmp_path / 'a.safetensors').read_bytes() == (tmp_path / 'b.safetensors').read_bytes()
 
 
-STUCK = '''
+STUCK = """
 import ctypes, sys
 from pathlib import Path
-from trm_nbdev.devices import last_words, together
+from trm_nbdev.engine.devices import on_lost_process, process_group
 lock = ctypes.create_string_buffer(128)
-with together(), last_words(lambda: 'last words'):
+with process_group(), on_lost_process(lambda: 'last words'):
     Path(sys.argv[1]).touch()
     for _ in range(2): ctypes.CDLL(None).pthread_mutex_lock(lock)   # a lock of C that is never released
-'''
+"""
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='there are no signals and no pthreads')
 def test_last_words_are_said_by_a_process_that_hangs(tmp_path):
     "As it does on a GPU that waits for one that is gone."
-    (tmp_path/'stuck.py').write_text(STUCK)
-    p = torchrun(1, tmp_path/'stuck.py', tmp_path/'ready')
-    while p.poll() is None and not (tmp_path/'ready').is_file(): time.sleep(.01)
-    time.sleep(.2)
-    p.send_signal(signal.SIGTERM)   # torchrun passes it on
+    (tmp_path / 'stuck.py').write_text(STUCK)
+    p = torchrun(1, tmp_path / 'stuck.py', tmp_path / 'ready')
+    while p.poll() is None and not (tmp_path / 'ready').is_file():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    p.send_signal(signal.SIGTERM)  # torchrun passes it on
     assert 'last words' in p.communicate()[1] and p.returncode != 0
 
 
 def test_trm_rerun_under_torchrun_leaves_one_record_that_is_found_again(tmp_path):
-    words = ['--run', 'w/ ACT', 'n=2', '--benchmark', 'ARC-AGI-1', '--profile', 'smoke', '--out', tmp_path/'out']
-    p = torchrun(2, '--no-python', '--', Path(sys.executable).parent/'trm-rerun', *words)
+    words = ['--run', 'w/ ACT', 'n=2', '--benchmark', 'ARC-AGI-1', '--profile', 'smoke', '--out', tmp_path / 'out']
+    p = torchrun(2, '--no-python', '--', Path(sys.executable).parent / 'trm-rerun', *words)
     out, err = p.communicate()
     assert p.returncode == 0, err
-    path, = (tmp_path/'out'/'runs').glob('*.json')
+    (path,) = (tmp_path / 'out' / 'runs').glob('*.json')
     record = json.loads(path.read_text())
     assert record['ranks'] == 2 and record['model']['halting'] == 'q-learning' and record['model']['n'] == 2
     assert out.count('test puzzles') == 1 and out.startswith(record['id']) and out.rstrip().endswith(str(path))
-    assert len((tmp_path/'out'/'logs'/record['id']/'metrics.jsonl').read_text().splitlines()) == 2   # its evaluations, written once
-    assert not list((tmp_path/'out'/'checkpoints').glob('*')) and len(list((tmp_path/'out'/'models').iterdir())) == 1
+    assert (
+        len((tmp_path / 'out' / 'logs' / record['id'] / 'metrics.jsonl').read_text().splitlines()) == 2
+    )  # its evaluations, written once
+    assert (
+        not list((tmp_path / 'out' / 'checkpoints').glob('*'))
+        and len(list((tmp_path / 'out' / 'models').iterdir())) == 1
+    )
     alone = rerun(*words, cwd=tmp_path)
-    assert alone.returncode == 0 and alone.stdout == out and json.loads(path.read_text())['finished'] == record['finished']
+    assert (
+        alone.returncode == 0 and alone.stdout == out and json.loads(path.read_text())['finished'] == record['finished']
+    )

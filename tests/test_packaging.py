@@ -1,4 +1,5 @@
 "settings.ini, environment.yml, requirements.lock and what is imported agree, and the package installs from its archive."
+
 import ast
 import json
 import os
@@ -15,17 +16,18 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-MODULES = sorted((ROOT/'trm_nbdev').glob('*.py'))
-NOTEBOOKS = sorted((ROOT/'nbs').rglob('*.ipynb'))
+MODULES = sorted((ROOT / 'trm_nbdev').glob('*.py'))
+NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 REFERENCE = sys.version_info[:2] == (3, 11) and sys.platform == 'linux' and version('torch').endswith('+cpu')
 
 
-def names(requirements: str) -> set[str]: return {canonicalize_name(Requirement(r).name) for r in requirements.split()}
+def names(requirements: str) -> set[str]:
+    return {canonicalize_name(Requirement(r).name) for r in requirements.split()}
 
 
 def lock(root: Path) -> dict[str, str]:
     "Name and version of each line of requirements.lock."
-    lines = (root/'requirements.lock').read_text(encoding='utf-8').splitlines()
+    lines = (root / 'requirements.lock').read_text(encoding='utf-8').splitlines()
     return dict(line.split('==') for line in lines if not line.startswith('#'))
 
 
@@ -34,7 +36,11 @@ def imported(source: str) -> set[str]:
     nodes = list(ast.walk(ast.parse(source)))
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    tops = {module.split('.')[0] for module in modules} - sys.stdlib_module_names - {'trm_nbdev', 'conftest', 'test_packaging'}
+    tops = (
+        {module.split('.')[0] for module in modules}
+        - sys.stdlib_module_names
+        - {'trm_nbdev', 'conftest', 'test_packaging'}
+    )
     where = packages_distributions()
     return {canonicalize_name(where[top][0]) for top in tops}
 
@@ -63,14 +69,14 @@ def test_installed_versions_are_the_locked_ones(root):
 
 @pytest.mark.skipif(not REFERENCE, reason='elsewhere pip adds what some packages need there only')
 def test_lock_is_complete(root, tree):
-    subprocess.run([sys.executable, tree/'tools'/'lock.py'], check=True)
-    assert (tree/'requirements.lock').read_text() == (root/'requirements.lock').read_text(), 'run `make lock`'
+    subprocess.run([sys.executable, tree / 'tools' / 'lock.py'], check=True)
+    assert (tree / 'requirements.lock').read_text() == (root / 'requirements.lock').read_text(), 'run `make lock`'
 
 
 def test_conda_environment_is_the_locked_one(root, settings):
-    env = yaml.safe_load((root/'environment.yml').read_text(encoding='utf-8'))
+    env = yaml.safe_load((root / 'environment.yml').read_text(encoding='utf-8'))
     python, pip, extra = env['dependencies']
-    assert python == f"python={settings['min_python']}"
+    assert python == f'python={settings["min_python"]}'
     assert pip == 'pip'
     assert extra == {'pip': ['-r requirements.lock', '-e .']}
 
@@ -86,13 +92,13 @@ def test_notebooks_import_only_what_is_required(notebook, settings):
 
 
 def test_tests_and_tools_import_only_what_is_required(root, settings):
-    for file in [*root.glob('tests/*.py'), *root.glob('tools/*.py'), root/'setup.py']:
+    for file in [*root.glob('tests/*.py'), *root.glob('tools/*.py'), root / 'setup.py']:
         known = names(settings['requirements'] + settings['dev_requirements']) | {'setuptools'}
         assert imported(file.read_text(encoding='utf-8')) <= known, file.name
 
 
 def test_citation_names_the_paper_and_this_version(root, settings):
-    cff = yaml.safe_load((root/'CITATION.cff').read_text(encoding='utf-8'))
+    cff = yaml.safe_load((root / 'CITATION.cff').read_text(encoding='utf-8'))
     assert {'cff-version', 'message', 'title', 'authors'} <= cff.keys()
     assert (cff['version'], cff['license']) == (settings['version'], settings['license'])
     paper = cff['preferred-citation']
@@ -103,22 +109,23 @@ def test_citation_names_the_paper_and_this_version(root, settings):
 
 def test_package_built_from_its_source_archive_imports_and_its_commands_answer(tree, tmp_path, settings):
     "The wheel is built from the sdist, so a file that MANIFEST.in forgets is missed here."
+
     def run(*args, **kwargs):
         done = subprocess.run([str(a) for a in args], cwd=tmp_path, capture_output=True, text=True, **kwargs)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp_path/'dist', tree)
-    wheel, = (tmp_path/'dist').glob('*.whl')
+    run(sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp_path / 'dist', tree)
+    (wheel,) = (tmp_path / 'dist').glob('*.whl')
     with zipfile.ZipFile(wheel) as archive:
         meta = next(n for n in archive.namelist() if n.endswith('.dist-info/METADATA'))
-        assert f"License: {settings['license']}" in archive.read(meta).decode()
+        assert f'License: {settings["license"]}' in archive.read(meta).decode()
         assert [n for n in archive.namelist() if n.endswith('/LICENSE')]
 
-    site = tmp_path/'site'
+    site = tmp_path / 'site'
     run(sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--target', site, wheel)
     env = {**os.environ, 'PYTHONPATH': str(site)}
     found = run(sys.executable, '-c', 'import trm_nbdev as t; print(t.__version__, t.__file__)', env=env).split()
-    assert found == [settings['version'], str(site/'trm_nbdev'/'__init__.py')]
+    assert found == [settings['version'], str(site / 'trm_nbdev' / '__init__.py')]
     for command in settings['console_scripts'].split():
-        assert 'usage' in run(site/'bin'/command.split('=')[0], '--help', env=env)
+        assert 'usage' in run(site / 'bin' / command.split('=')[0], '--help', env=env)

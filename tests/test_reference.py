@@ -3,6 +3,7 @@
 Six recordings of the reference implementation lie beside the checkout; those in tests/recordings are of this package itself
 (`python tools/recordings.py` makes them anew, after a change that is meant to change numbers).
 """
+
 import json
 import os
 import runpy
@@ -16,18 +17,19 @@ import torch
 from conftest import ROOT
 from safetensors.torch import save_file
 
+from trm_nbdev.engine.reference import config_of, load_released, main, part, read_recording, read_weights, to_released
 from trm_nbdev.model import TRM
-from trm_nbdev.reference import config_of, load_released, main, part, read_recording, read_weights, to_released
 from trm_nbdev.training import cxx
 
-REFERENCE = ROOT.parent/'shared'/'reference'
+REFERENCE = ROOT.parent / 'shared' / 'reference'
 SIX = ['trm_att', 'trm_mlp', 'trm_single_z', 'trm_multi_scale_z', 'hrm', 'direct_pred']
-OWN = sorted((ROOT/'tests'/'recordings').glob('*.safetensors'))
+OWN = sorted((ROOT / 'tests' / 'recordings').glob('*.safetensors'))
 
 
 def theirs(name: str) -> Path:
-    path = REFERENCE/f'{name}.safetensors'
-    if not path.is_file(): pytest.skip('the recordings of the reference lie beside the checkout, in shared/reference, and are not there')
+    path = REFERENCE / f'{name}.safetensors'
+    if not path.is_file():
+        pytest.skip('the recordings of the reference lie beside the checkout, in shared/reference, and are not there')
     return path
 
 
@@ -39,7 +41,7 @@ def test_the_reference_is_replayed(name, capsys):
 
 
 def test_there_is_an_own_recording_of_every_kind_of_model():
-    assert {path.stem for path in OWN} == set(runpy.run_path(str(ROOT/'tools'/'recordings.py'))['kinds'])
+    assert {path.stem for path in OWN} == set(runpy.run_path(str(ROOT / 'tools' / 'recordings.py'))['kinds'])
 
 
 @pytest.mark.parametrize('path', OWN, ids=lambda p: p.stem)
@@ -50,81 +52,114 @@ def test_own_recordings_are_replayed(path, capsys):
 @pytest.mark.skipif(cxx() is None, reason='torch.compile needs a C++ compiler')
 @pytest.mark.parametrize('mixer', ['mlp', 'attention'])
 def test_compiled_code_computes_the_same(mixer, capsys):
-    path = next(p for p in OWN if (c := config_of(read_recording(p)[1], part(read_recording(p)[0], 'init.'))).mixer == mixer and c.features == 'y,z')
+    path = next(
+        p
+        for p in OWN
+        if (c := config_of(read_recording(p)[1], part(read_recording(p)[0], 'init.'))).mixer == mixer
+        and c.features == 'y,z'
+    )
     assert main([str(path), '--compiled']) == 0, capsys.readouterr().out
-    assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0   # it was compiled
+    assert torch._dynamo.utils.counters['stats']['unique_graphs'] > 0  # it was compiled
 
 
 def test_the_command_says_what_differs_and_exits_1(tmp_path):
     tensors, settings = read_recording(OWN[0])
     tensors['step0.grad.inner.lm_head.weight'][0, 0] += 1e-6
-    save_file(tensors, tmp_path/'spoilt.safetensors', metadata={'config': json.dumps(settings)})
-    done = run(str(OWN[0]), str(tmp_path/'spoilt.safetensors'))
+    save_file(tensors, tmp_path / 'spoilt.safetensors', metadata={'config': json.dumps(settings)})
+    done = run(str(OWN[0]), str(tmp_path / 'spoilt.safetensors'))
     assert done.returncode == 1, done
     assert 'DIFFERS' in done.stdout and 'the worst is step0.grad.inner.lm_head.weight' in done.stdout
 
 
-@pytest.mark.parametrize(('content', 'why'), [(None, 'No such file'), (b'nonsense', 'is no recording'), (b'', 'is no recording')])
+@pytest.mark.parametrize(
+    ('content', 'why'), [(None, 'No such file'), (b'nonsense', 'is no recording'), (b'', 'is no recording')]
+)
 def test_what_is_no_recording_exits_2(tmp_path, content, why):
-    path = tmp_path/'file.safetensors'
-    if content is not None: path.write_bytes(content)
+    path = tmp_path / 'file.safetensors'
+    if content is not None:
+        path.write_bytes(content)
     done = run(str(path))
-    assert done.returncode == 2 and done.stderr.startswith('trm-parity: ') and why in done.stderr and 'Traceback' not in done.stderr, done
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith('trm-parity: ')
+        and why in done.stderr
+        and 'Traceback' not in done.stderr
+    ), done
 
 
 def run(*args: str) -> subprocess.CompletedProcess:
-    return subprocess.run([Path(sys.executable).with_name('trm-parity'), *args], capture_output=True, text=True, env=os.environ | {'OMP_NUM_THREADS': '1'})
+    return subprocess.run(
+        [Path(sys.executable).with_name('trm-parity'), *args],
+        capture_output=True,
+        text=True,
+        env=os.environ | {'OMP_NUM_THREADS': '1'},
+    )
 
 
 @pytest.mark.parametrize('name', SIX)
 def test_weights_of_the_reference_go_in_and_come_out_unchanged(name, tmp_path):
     tensors, settings = read_recording(theirs(name))
     state = part(tensors, 'init.')
-    torch.save({f'_orig_mod.model.{k}': w for k, w in state.items()}, tmp_path/'step_3')    # as the released code saves its checkpoints
-    model = load_released(TRM(config_of(settings, state)), read_weights(tmp_path/'step_3'))
+    torch.save(
+        {f'_orig_mod.model.{k}': w for k, w in state.items()}, tmp_path / 'step_3'
+    )  # as the released code saves its checkpoints
+    model = load_released(TRM(config_of(settings, state)), read_weights(tmp_path / 'step_3'))
     back = to_released(model)
     assert back.keys() == state.keys() and all(torch.equal(back[k], state[k]) for k in state)
-    model.save_pretrained(tmp_path/'model')                                                 # and on, in our own form
-    again = to_released(TRM.from_pretrained(tmp_path/'model'))
+    model.save_pretrained(tmp_path / 'model')  # and on, in our own form
+    again = to_released(TRM.from_pretrained(tmp_path / 'model'))
     assert all(torch.equal(again[k], state[k]) for k in state)
 
 
 # ---- the formulas once more, written down plainly: for kinds of models of which there is no recording of the reference
 
-def by_formula(w: dict, s: dict, inputs: torch.Tensor, who: torch.Tensor, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+
+def by_formula(
+    w: dict, s: dict, inputs: torch.Tensor, who: torch.Tensor, steps: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     "Logits and q of each supervision step, from weights `w` in the released code's names and its configuration `s`."
     D, P, dim = s['hidden_size'], s['puzzle_emb_len'], s['puzzle_emb_ndim']
     x = w['inner.embed_tokens.embedding_weight'][inputs.long()]
     if P:
-        prefix = torch.zeros(len(x), P*D, dtype=torch.float64)
+        prefix = torch.zeros(len(x), P * D, dtype=torch.float64)
         prefix[:, :dim] = w['inner.puzzle_emb.weights'][who.long()]
         x = torch.cat([prefix.view(len(x), P, D), x], 1)
-    if s['pos_encodings'] == 'learned': x = 0.707106781*(x + w['inner.embed_pos.embedding_weight'])
-    x = x*D**.5
+    if s['pos_encodings'] == 'learned':
+        x = 0.707106781 * (x + w['inner.embed_pos.embedding_weight'])
+    x = x * D**0.5
 
-    def norm(h): return h/(h.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
+    def norm(h):
+        return h / (h.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
 
     def swiglu(h, name):
         gate, up = (h @ w[f'{name}.gate_up_proj.weight'].T).chunk(2, -1)
-        return (gate*gate.sigmoid()*up) @ w[f'{name}.down_proj.weight'].T
+        return (gate * gate.sigmoid() * up) @ w[f'{name}.down_proj.weight'].T
 
     def attention(h, name):
         B, L, heads = len(h), h.shape[1], s['num_heads']
-        q, k, v = (t.view(B, L, heads, D//heads).transpose(1, 2) for t in (h @ w[f'{name}.qkv_proj.weight'].T).chunk(3, -1))
-        if s['pos_encodings'] == 'rope':    # a pair of numbers is a complex number, and a rotation a product
-            half = D//heads//2
-            turn = torch.polar(torch.ones(L, half, dtype=torch.float64), torch.arange(L).double()[:, None]/1e4**(torch.arange(half)/half).double())
-            q, k = (torch.complex(t[..., :half], t[..., half:])*turn for t in (q, k))
-            scores = (q[..., :, None, :]*k[..., None, :, :].conj()).real.sum(-1)
-        else: scores = (q[..., :, None, :]*k[..., None, :, :]).sum(-1)
-        out = (scores/(D//heads)**.5).softmax(-1) @ v
+        q, k, v = (
+            t.view(B, L, heads, D // heads).transpose(1, 2) for t in (h @ w[f'{name}.qkv_proj.weight'].T).chunk(3, -1)
+        )
+        if s['pos_encodings'] == 'rope':  # a pair of numbers is a complex number, and a rotation a product
+            half = D // heads // 2
+            turn = torch.polar(
+                torch.ones(L, half, dtype=torch.float64),
+                torch.arange(L).double()[:, None] / 1e4 ** (torch.arange(half) / half).double(),
+            )
+            q, k = (torch.complex(t[..., :half], t[..., half:]) * turn for t in (q, k))
+            scores = (q[..., :, None, :] * k[..., None, :, :].conj()).real.sum(-1)
+        else:
+            scores = (q[..., :, None, :] * k[..., None, :, :]).sum(-1)
+        out = (scores / (D // heads) ** 0.5).softmax(-1) @ v
         return out.transpose(1, 2).reshape(B, L, D) @ w[f'{name}.o_proj.weight'].T
 
     def level(h, name):
         for i in range(sum(f'inner.{name}.layers.{i}.mlp.down_proj.weight' in w for i in range(99))):
             layer = f'inner.{name}.layers.{i}'
-            if s['mlp_t']: h = norm(h.mT + swiglu(h.mT, f'{layer}.mlp_t')).mT
-            else: h = norm(h + attention(h, f'{layer}.self_attn'))
+            if s['mlp_t']:
+                h = norm(h.mT + swiglu(h.mT, f'{layer}.mlp_t')).mT
+            else:
+                h = norm(h + attention(h, f'{layer}.self_attn'))
             h = norm(h + swiglu(h, f'{layer}.mlp'))
         return h
 
@@ -136,13 +171,23 @@ def by_formula(w: dict, s: dict, inputs: torch.Tensor, who: torch.Tensor, steps:
     for _ in range(steps):
         for _ in range(s['H_cycles']):
             for i in range(s['L_cycles']):
-                if y is None: z = [level(x + z[0], low)]
-                elif len(z) > 1: z[i] = level(x + y + sum(z), low)
-                elif z: z = [level(x + y + z[0], low)]
-            if y is None: z = [level(z[0], low)]
-            else: y = level(y + sum(z) if z else x + y, high)
+                if y is None:
+                    z = [level(x + z[0], low)]
+                elif len(z) > 1:
+                    z[i] = level(x + y + sum(z), low)
+                elif z:
+                    z = [level(x + y + z[0], low)]
+            if y is None:
+                z = [level(z[0], low)]
+            else:
+                y = level(y + sum(z) if z else x + y, high)
         answer = z[0] if y is None else y
-        out.append((answer[:, P:] @ w['inner.lm_head.weight'].T, answer[:, 0] @ w['inner.q_head.weight'].T + w['inner.q_head.bias']))
+        out.append(
+            (
+                answer[:, P:] @ w['inner.lm_head.weight'].T,
+                answer[:, 0] @ w['inner.q_head.weight'].T + w['inner.q_head.bias'],
+            )
+        )
     return out
 
 
@@ -150,32 +195,42 @@ def by_formula(w: dict, s: dict, inputs: torch.Tensor, who: torch.Tensor, steps:
 def test_own_recordings_are_what_the_formulas_say(path):
     tensors, settings = read_recording(path)
     w = part(tensors, 'init.')
-    def batch(name): return tensors[f'{name}.batch.inputs'], tensors[f'{name}.batch.puzzle_identifiers']
+
+    def batch(name):
+        return tensors[f'{name}.batch.inputs'], tensors[f'{name}.batch.puzzle_identifiers']
+
     for s, (logits, q) in enumerate(by_formula(w, settings, *batch('eval'), steps=min(2, settings['halt_max_steps']))):
         assert (logits - tensors[f'eval.step{s}.logits']).abs().max() < 1e-8
         assert (q[:, 0] - tensors[f'eval.step{s}.q_halt_logits']).abs().max() < 1e-8
     now, ahead = by_formula(w, settings, *batch('step0'), steps=2)
     assert (now[0] - tensors['step0.out.logits']).abs().max() < 1e-8
-    assert (now[1] - torch.stack([tensors[f'step0.out.q_{k}_logits'] for k in ('halt', 'continue')], 1)).abs().max() < 1e-8
-    if settings['halting'] == 'q-learning' and settings['halt_max_steps'] > 1:     # after one step of several, going on is worth the better of the next step's two values
+    assert (
+        now[1] - torch.stack([tensors[f'step0.out.q_{k}_logits'] for k in ('halt', 'continue')], 1)
+    ).abs().max() < 1e-8
+    if (
+        settings['halting'] == 'q-learning' and settings['halt_max_steps'] > 1
+    ):  # after one step of several, going on is worth the better of the next step's two values
         assert (ahead[1].amax(1).sigmoid() - tensors['step0.out.target_q_continue']).abs().max() < 1e-8
     labels = tensors['step0.batch.labels']
-    s = torch.where(now[0] < 0, 1/(1 - now[0]), now[0] + 1)
-    losses = -(s/s.sum(-1, keepdim=True)).log().gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    s = torch.where(now[0] < 0, 1 / (1 - now[0]), now[0] + 1)
+    losses = -(s / s.sum(-1, keepdim=True)).log().gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     graded = labels != -100
     assert abs(sum(losses[i][graded[i]].mean() for i in range(len(labels))) - tensors['step0.lm_loss']) < 1e-8
 
 
 def test_the_votes_of_the_reference_are_replayed(tmp_path, capsys):
-    path = REFERENCE/'arc'/'arc_votes.npz'
-    if not path.is_file(): pytest.skip('the recorded votes of the reference lie beside the checkout, in shared/reference/arc, and are not there')
+    path = REFERENCE / 'arc' / 'arc_votes.npz'
+    if not path.is_file():
+        pytest.skip(
+            'the recorded votes of the reference lie beside the checkout, in shared/reference/arc, and are not there'
+        )
     assert main([str(path)]) == 0
     assert capsys.readouterr().out.count(' ok') == 4
-    shutil.copy(path, tmp_path/'arc_votes.npz')
-    assert main([str(tmp_path/'arc_votes.npz')]) == 2                         # without its .json file
+    shutil.copy(path, tmp_path / 'arc_votes.npz')
+    assert main([str(tmp_path / 'arc_votes.npz')]) == 2  # without its .json file
     rest = json.loads(path.with_suffix('.json').read_text())
     task = next(iter(rest['submission']))
     rest['submission'][task][0]['attempt_1'] = [[9]]
-    (tmp_path/'arc_votes.json').write_text(json.dumps(rest))
-    assert main([str(tmp_path/'arc_votes.npz')]) == 1
+    (tmp_path / 'arc_votes.json').write_text(json.dumps(rest))
+    assert main([str(tmp_path / 'arc_votes.npz')]) == 1
     assert f'{task}, test 1, attempt_1' in capsys.readouterr().out

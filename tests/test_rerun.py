@@ -1,4 +1,5 @@
 "The experiments as their users run them: papermill and trm-rerun, from any folder, in the smoke profile."
+
 import json
 import time
 
@@ -9,9 +10,9 @@ import pytest
 from conftest import ROOT, rerun
 
 from trm_nbdev.baselines import ROWS, benchmark_of
-from trm_nbdev.runs import PROFILES, data_of, run_spec
+from trm_nbdev.engine.runs import PROFILES, data_of, run_spec
 
-EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
+EXPERIMENTS = sorted((ROOT / 'nbs' / '3_experiments').glob('*.ipynb'))
 
 
 @pytest.fixture(scope='module')
@@ -26,79 +27,135 @@ def everything(tmp_path_factory):
 def test_every_experiment_runs_and_is_counted(everything):
     out, _, done = everything
     assert 'all well' in done.stdout
-    assert sorted(p.stem for p in (out/'notebooks').iterdir()) == [p.stem for p in EXPERIMENTS]
-    tables = {*(p.stem for p in EXPERIMENTS), *(f'table{k}' for k in range(1, 6)), 'hrm_analysis', 'claims'} - {'check_records', 'results'}
+    assert sorted(p.stem for p in (out / 'notebooks').iterdir()) == [p.stem for p in EXPERIMENTS]
+    tables = {*(p.stem for p in EXPERIMENTS), *(f'table{k}' for k in range(1, 6)), 'hrm_analysis', 'claims'} - {
+        'check_records',
+        'results',
+    }
     for name in tables:
-        for ending in ('csv', 'md', 'png'): assert (out/f'{name}.{ending}').stat().st_size > 100
-    assert (out/'residuals.png').stat().st_size > 10_000
+        for ending in ('csv', 'md', 'png'):
+            assert (out / f'{name}.{ending}').stat().st_size > 100
+    assert (out / 'residuals.png').stat().st_size > 10_000
 
 
 def test_each_run_is_trained_once_although_several_notebooks_need_it(everything):
     out = everything[0]
-    ids = {run_spec('smoke', changes, data=data_of('smoke', benchmark_of(table))).id for table, rows in ROWS.items() for changes in rows.values()}
-    ids.add(run_spec('smoke', {'steps': 2*PROFILES['smoke'].how.steps}).id)   # early_stop's longer training
-    ids |= {run_spec('smoke', dict(compiled=compiled), seed).id for compiled in (True, False) for seed in range(3)}   # compiled_or_plain's
-    recorded = {p.stem for p in (out/'runs').glob('*.json')}
-    assert ids < recorded and len(recorded) == len(ids) + 2   # and the short run that checks the records, and your_idea's
-    assert 'not run' not in ''.join((out/f'{name}.csv').read_text() for name in ('table1', 'table2', 'table3', 'table4', 'table5', 'hrm_analysis', 'claims'))
+    ids = {
+        run_spec('smoke', changes, data=data_of('smoke', benchmark_of(table))).id
+        for table, rows in ROWS.items()
+        for changes in rows.values()
+    }
+    ids.add(run_spec('smoke', {'steps': 2 * PROFILES['smoke'].train_config.steps}).id)  # early_stop's longer training
+    ids |= {
+        run_spec('smoke', dict(compiled=compiled), seed).id for compiled in (True, False) for seed in range(3)
+    }  # compiled_or_plain's
+    recorded = {p.stem for p in (out / 'runs').glob('*.json')}
+    assert (
+        ids < recorded and len(recorded) == len(ids) + 2
+    )  # and the short run that checks the records, and your_idea's
+    assert 'not run' not in ''.join(
+        (out / f'{name}.csv').read_text()
+        for name in ('table1', 'table2', 'table3', 'table4', 'table5', 'hrm_analysis', 'claims')
+    )
     assert not list(out.rglob('*.tmp*'))
 
 
 def test_a_second_time_nothing_is_trained_and_nothing_changes(everything):
     out, elsewhere, _ = everything
-    before = {p: p.read_bytes() for p in out.rglob('*') if p.suffix in {'.json', '.ipynb', '.csv', '.md', '.png'} and p.stem != 'check_records'}
-    some = ('arc_agi_2', 'check_records', 'compiled_or_plain', 'deep_supervision', 'early_stop', 'maze_hard', 'results')   # of each kind one
+    before = {
+        p: p.read_bytes()
+        for p in out.rglob('*')
+        if p.suffix in {'.json', '.ipynb', '.csv', '.md', '.png'} and p.stem != 'check_records'
+    }
+    some = (
+        'arc_agi_2',
+        'check_records',
+        'compiled_or_plain',
+        'deep_supervision',
+        'early_stop',
+        'maze_hard',
+        'results',
+    )  # of each kind one
     assert rerun('--profile', 'smoke', '--only', *some, '--out', out, '--jobs', 2, cwd=elsewhere).returncode == 0
     assert [p.name for p, was in before.items() if p.read_bytes() != was] == []
-    check = nbformat.read(out/'notebooks'/'check_records.ipynb', as_version=4)
+    check = nbformat.read(out / 'notebooks' / 'check_records.ipynb', as_version=4)
     assert 'identical' in str([c.outputs for c in check.cells if c.cell_type == 'code'])
 
 
 def test_force_trains_again_and_once(everything):
     out, elsewhere, _ = everything
-    base = out/'runs'/f'{run_spec("smoke", {}).id}.json'
+    base = out / 'runs' / f'{run_spec("smoke", {}).id}.json'
     before, now = json.loads(base.read_text()), time.time()
-    assert rerun('--profile', 'smoke', '--out', out, '--only', 'ema', 'layers', '--jobs', 2, '--force', cwd=elsewhere).returncode == 0
+    assert (
+        rerun(
+            '--profile', 'smoke', '--out', out, '--only', 'ema', 'layers', '--jobs', 2, '--force', cwd=elsewhere
+        ).returncode
+        == 0
+    )
     after = json.loads(base.read_text())
     assert after['finished'] > now > before['finished']
-    assert after['results'] == before['results'] and after['curve'] == before['curve']   # same seed, same machine, another process: bit for bit
+    assert (
+        after['results'] == before['results'] and after['curve'] == before['curve']
+    )  # same seed, same machine, another process: bit for bit
 
 
 def test_several_seeds_share_the_cores(tmp_path):
-    done = rerun('--profile', 'smoke', '--only', 'ema', '--seeds', '0', '1', '--jobs', '2', '--out', tmp_path/'out', cwd=tmp_path)
+    done = rerun(
+        '--profile',
+        'smoke',
+        '--only',
+        'ema',
+        '--seeds',
+        '0',
+        '1',
+        '--jobs',
+        '2',
+        '--out',
+        tmp_path / 'out',
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
+    records = [json.loads(p.read_text()) for p in (tmp_path / 'out' / 'runs').glob('*.json')]
     assert sorted(r['seed'] for r in records) == [0, 1]
-    alone = rerun('--profile', 'smoke', '--only', 'ema', '--seeds', '1', '--jobs', '1', '--out', tmp_path/'alone', cwd=tmp_path)
+    alone = rerun(
+        '--profile', 'smoke', '--only', 'ema', '--seeds', '1', '--jobs', '1', '--out', tmp_path / 'alone', cwd=tmp_path
+    )
     assert alone.returncode == 0, alone.stdout + alone.stderr
-    one, = (json.loads(p.read_text()) for p in (tmp_path/'alone'/'runs').glob('*.json'))
-    assert one['results'] == next(r for r in records if r['seed'] == 1)['results']   # whatever runs beside it
+    (one,) = (json.loads(p.read_text()) for p in (tmp_path / 'alone' / 'runs').glob('*.json'))
+    assert one['results'] == next(r for r in records if r['seed'] == 1)['results']  # whatever runs beside it
 
 
 def test_plain_papermill_works_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    papermill.execute_notebook(str(ROOT/'nbs'/'experiments'/'layers.ipynb'), 'out.ipynb', {'profile': 'smoke', 'out': 'here', 'seeds': '0 1'},
-                               progress_bar=False, kernel_name='python3')
-    assert len(list((tmp_path/'here'/'runs').glob('*.json'))) == 4   # two rows, two seeds
+    papermill.execute_notebook(
+        str(ROOT / 'nbs' / '3_experiments' / 'layers.ipynb'),
+        'out.ipynb',
+        {'profile': 'smoke', 'out': 'here', 'seeds': '0 1'},
+        progress_bar=False,
+        kernel_name='python3',
+    )
+    assert len(list((tmp_path / 'here' / 'runs').glob('*.json'))) == 4  # two rows, two seeds
 
 
 def test_results_trains_nothing_and_reads_records_of_any_age(everything, tmp_path):
     out, elsewhere, _ = everything
-    empty = rerun('--profile', 'smoke', '--only', 'results', '--out', tmp_path/'empty', cwd=tmp_path)
+    empty = rerun('--profile', 'smoke', '--only', 'results', '--out', tmp_path / 'empty', cwd=tmp_path)
     assert empty.returncode == 0, empty.stdout + empty.stderr
-    assert not (tmp_path/'empty'/'runs').exists()
-    assert set(pd.read_csv(tmp_path/'empty'/'claims.csv').verdict) == {'not run'}
-    tables = {p: p.read_bytes() for p in [*out.glob('table*.csv'), out/'claims.csv']}
+    assert not (tmp_path / 'empty' / 'runs').exists()
+    assert set(pd.read_csv(tmp_path / 'empty' / 'claims.csv').verdict) == {'not run'}
+    tables = {p: p.read_bytes() for p in [*out.glob('table*.csv'), out / 'claims.csv']}
     assert rerun('--profile', 'smoke', '--only', 'results', '--out', out, '--force', cwd=elsewhere).returncode == 0
     assert [p.name for p, was in tables.items() if p.read_bytes() != was] == []
 
 
 def test_an_edited_idea_is_trained_again(tmp_path):
-    (tmp_path/'mine').mkdir()
-    text = (ROOT/'nbs'/'experiments'/'your_idea.ipynb').read_text()
+    (tmp_path / 'mine').mkdir()
+    text = (ROOT / 'nbs' / '3_experiments' / 'your_idea.ipynb').read_text()
     assert 'size=3' in text
     for k, idea in enumerate([text, text.replace('size=3', 'size=1')]):
-        (tmp_path/'mine'/'my_idea.ipynb').write_text(idea)
-        done = rerun('--profile', 'smoke', '--notebooks', tmp_path/'mine', '--out', tmp_path/'out', '--jobs', 2, cwd=tmp_path)   # more jobs than notebooks: workers, which do not know it
+        (tmp_path / 'mine' / 'my_idea.ipynb').write_text(idea)
+        done = rerun(
+            '--profile', 'smoke', '--notebooks', tmp_path / 'mine', '--out', tmp_path / 'out', '--jobs', 2, cwd=tmp_path
+        )  # more jobs than notebooks: workers, which do not know it
         assert done.returncode == 0, done.stdout + done.stderr
-        assert len(list((tmp_path/'out'/'runs').glob('*-convolution-*.json'))) == k + 1
+        assert len(list((tmp_path / 'out' / 'runs').glob('*-convolution-*.json'))) == k + 1

@@ -1,4 +1,5 @@
 "trm-rerun with the real files, with wrong ones, and when something dies."
+
 import json
 import os
 import signal
@@ -13,20 +14,24 @@ import pandas as pd
 import pytest
 from conftest import ENV, rerun
 
-from trm_nbdev.sudoku import format_grid, generate
+from trm_nbdev.puzzles.sudoku import format_grid, generate
 
-@pytest.mark.parametrize('words, says', [
-    (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
-    (['--only', 'lion'], 'no experiment is called lion'),
-    (['--seeds', '0', '0'], 'expected different whole numbers'),
-    (['--seeds', '-1'], 'expected'),
-    (['--data', 'nowhere'], 'Maze-Hard, which maze_hard needs'),
-    (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
-    (['--data', 'nowhere', '--only', 'results'], 'nowhere is no folder'),
-    (['--jobs', '0'], 'jobs is 0'),
-    (['--notebooks', '.'], 'no notebooks in'),
-    (['--steps', '3'], 'unrecognized arguments: --steps'),
-])
+
+@pytest.mark.parametrize(
+    'words, says',
+    [
+        (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
+        (['--only', 'lion'], 'no experiment is called lion'),
+        (['--seeds', '0', '0'], 'expected different whole numbers'),
+        (['--seeds', '-1'], 'expected'),
+        (['--data', 'nowhere'], 'Maze-Hard, which maze_hard needs'),
+        (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
+        (['--data', 'nowhere', '--only', 'results'], 'nowhere is no folder'),
+        (['--jobs', '0'], 'jobs is 0'),
+        (['--notebooks', '.'], 'no notebooks in'),
+        (['--steps', '3'], 'unrecognized arguments: --steps'),
+    ],
+)
 def test_wrong_words_are_refused_before_anything_runs(tmp_path, words, says):
     done = rerun(*words, cwd=tmp_path)
     assert done.returncode == 2 and says in done.stderr
@@ -37,66 +42,130 @@ def sudoku_extreme(folder, n_train, n_test):
     "A small data set in the public layout, of generated puzzles."
     folder.mkdir()
     questions, answers = generate(n_train + n_test, box=(3, 3), clues=30, seed=5)
-    rows = [f'made,{format_grid(q, (3, 3))},{format_grid(a, (3, 3))},0' for q, a in zip(questions, answers, strict=True)]
+    rows = [
+        f'made,{format_grid(q, (3, 3))},{format_grid(a, (3, 3))},0' for q, a in zip(questions, answers, strict=True)
+    ]
     for name, part in [('train', rows[:n_train]), ('test', rows[n_train:])]:
-        (folder/f'{name}.csv').write_text('\n'.join(['source,question,answer,rating', *part]) + '\n')
+        (folder / f'{name}.csv').write_text('\n'.join(['source,question,answer,rating', *part]) + '\n')
     return folder
 
 
 def test_real_puzzles_from_a_folder(tmp_path):
-    folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
-    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', 'results', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
+    folder = sudoku_extreme(tmp_path / 'sudoku-extreme', 24, 12)
+    done = rerun(
+        '--profile',
+        'smoke',
+        '--only',
+        'mlp_vs_attention',
+        'results',
+        '--data',
+        folder,
+        '--out',
+        tmp_path / 'out',
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
+    records = [json.loads(p.read_text()) for p in (tmp_path / 'out' / 'runs').glob('*.json')]
     assert {r['data']['name'] for r in records} == {'sudoku-extreme'} and len(records[0]['data']['test.csv']) == 64
-    for name in ('mlp_vs_attention', 'results'): assert str(tmp_path) not in (tmp_path/'out'/'notebooks'/f'{name}.ipynb').read_text().replace(str(tmp_path/'out'), '')
-    table4 = pd.read_csv(tmp_path/'out'/'table4.csv', index_col=0).loc['TRM-MLP (Ours)']   # there are no mazes in that folder
+    for name in ('mlp_vs_attention', 'results'):
+        assert str(tmp_path) not in (tmp_path / 'out' / 'notebooks' / f'{name}.ipynb').read_text().replace(
+            str(tmp_path / 'out'), ''
+        )
+    table4 = pd.read_csv(tmp_path / 'out' / 'table4.csv', index_col=0).loc[
+        'TRM-MLP (Ours)'
+    ]  # there are no mazes in that folder
     assert table4['Sudoku-Extreme: here %'] != 'not run' == table4['Maze-Hard: here %']
-    assert not any(str(tmp_path) in p.read_text() for p in (tmp_path/'out'/'runs').glob('*.json'))
+    assert not any(str(tmp_path) in p.read_text() for p in (tmp_path / 'out' / 'runs').glob('*.json'))
 
 
 def test_the_real_files_of_all_four_where_they_are_at_hand(tmp_path, root):
-    data = root.parent/'shared'/'data'
-    if not data.is_dir(): pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
+    data = root.parent / 'shared' / 'data'
+    if not data.is_dir():
+        pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
     benchmarks = 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2'
-    done = rerun('--profile', 'smoke', '--only', *benchmarks, '--data', data, '--out', tmp_path/'out', '--jobs', 2, cwd=tmp_path)
+    done = rerun(
+        '--profile',
+        'smoke',
+        '--only',
+        *benchmarks,
+        '--data',
+        data,
+        '--out',
+        tmp_path / 'out',
+        '--jobs',
+        2,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    records = [json.loads(p.read_text()) for p in (tmp_path/'out'/'runs').glob('*.json')]
-    assert Counter(r['benchmark'] for r in records) == {'Sudoku-Extreme': 4, 'Maze-Hard': 4, 'ARC-AGI-1': 4, 'ARC-AGI-2': 4}
+    records = [json.loads(p.read_text()) for p in (tmp_path / 'out' / 'runs').glob('*.json')]
+    assert Counter(r['benchmark'] for r in records) == {
+        'Sudoku-Extreme': 4,
+        'Maze-Hard': 4,
+        'ARC-AGI-1': 4,
+        'ARC-AGI-2': 4,
+    }
     assert {r['data']['name'] for r in records if 'ARC' not in r['benchmark']} == {'sudoku-extreme', 'maze-hard'}
-    assert all(any(len(str(v)) == 64 for k, v in r['data'].items() if k.endswith(('.csv', '.json'))) for r in records)   # the files' SHA-256
+    assert all(
+        any(len(str(v)) == 64 for k, v in r['data'].items() if k.endswith(('.csv', '.json'))) for r in records
+    )  # the files' SHA-256
     for name in benchmarks:
-        for ending in ('.csv', '.md', '.png', '_bars.png', '_steps.png', '.gif'): assert (tmp_path/'out'/f'{name}{ending}').stat().st_size > 100
-    sent = json.loads((tmp_path/'out'/'arc_agi_1_submission.json').read_text())
+        for ending in ('.csv', '.md', '.png', '_bars.png', '_steps.png', '.gif'):
+            assert (tmp_path / 'out' / f'{name}{ending}').stat().st_size > 100
+    sent = json.loads((tmp_path / 'out' / 'arc_agi_1_submission.json').read_text())
     assert sent and all(test.keys() == {'attempt_1', 'attempt_2'} for tests in sent.values() for test in tests)
 
 
 def test_a_bad_row_ends_the_run_with_its_place(tmp_path):
-    folder = sudoku_extreme(tmp_path/'sudoku-extreme', 24, 12)
-    lines = (folder/'train.csv').read_text().splitlines()
-    lines[3] = lines[3].replace(lines[3].split(',')[1], 'x'*81)
-    (folder/'train.csv').write_text('\n'.join(lines) + '\n')
-    done = rerun('--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path/'out', cwd=tmp_path)
+    folder = sudoku_extreme(tmp_path / 'sudoku-extreme', 24, 12)
+    lines = (folder / 'train.csv').read_text().splitlines()
+    lines[3] = lines[3].replace(lines[3].split(',')[1], 'x' * 81)
+    (folder / 'train.csv').write_text('\n'.join(lines) + '\n')
+    done = rerun(
+        '--profile', 'smoke', '--only', 'mlp_vs_attention', '--data', folder, '--out', tmp_path / 'out', cwd=tmp_path
+    )
     assert done.returncode == 1 and 'FAILED' in done.stdout
     assert 'ValueError' in done.stdout and 'train.csv' in done.stdout and "'x'" in done.stdout
-    assert list((tmp_path/'out'/'runs').glob('*.json')) == []
+    assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []
 
 
 def test_two_processes_train_a_run_once(tmp_path):
-    code = f"from pathlib import Path; from trm_nbdev.runs import run, run_spec; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
-    both = [subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}) for _ in range(2)]
+    code = f"from pathlib import Path; from trm_nbdev.engine.runs import run, run_spec; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
+    both = [
+        subprocess.Popen(
+            [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}
+        )
+        for _ in range(2)
+    ]
     finished = [p.communicate()[0].strip() for p in both]
     assert finished[0] == finished[1] != ''
 
 
 @pytest.mark.skipif(not Path('/proc').is_dir(), reason='finds processes in /proc')
 def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
-    (tmp_path/'tmp').mkdir()
-    p = subprocess.Popen([Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', 'results', '--jobs', '1', '--out', tmp_path/'out'],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV | {'TMPDIR': str(tmp_path/'tmp')})
-    while not list((tmp_path/'tmp').glob('*/ema.ipynb')): time.sleep(.02)   # begun
+    (tmp_path / 'tmp').mkdir()
+    p = subprocess.Popen(
+        [
+            Path(sys.executable).parent / 'trm-rerun',
+            '--profile',
+            'smoke',
+            '--only',
+            'ema',
+            'layers',
+            'results',
+            '--jobs',
+            '1',
+            '--out',
+            tmp_path / 'out',
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENV | {'TMPDIR': str(tmp_path / 'tmp')},
+    )
+    while not list((tmp_path / 'tmp').glob('*/ema.ipynb')):
+        time.sleep(0.02)  # begun
     children = map(int, Path(f'/proc/{p.pid}/task/{p.pid}/children').read_text().split())
-    worker, = (child for child in children if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes())
+    (worker,) = (child for child in children if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes())
     os.kill(worker, signal.SIGKILL)
     out, err = p.communicate()
     assert p.returncode == 1 and 'Traceback' not in err, err
@@ -105,27 +174,62 @@ def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
 
 
 def test_ctrl_c_keeps_what_was_finished(tmp_path):
-    words = [Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', '--jobs', '1', '--out', tmp_path]
-    heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)   # where the tests run in the background, they and their children may be told to ignore it
-    p = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV, start_new_session=True, preexec_fn=heeding)
-    while p.poll() is None and not list((tmp_path/'runs').glob('*.json')): time.sleep(.02)
-    os.killpg(p.pid, signal.SIGINT)   # as a terminal does: to all processes
+    words = [
+        Path(sys.executable).parent / 'trm-rerun',
+        '--profile',
+        'smoke',
+        '--only',
+        'ema',
+        'layers',
+        '--jobs',
+        '1',
+        '--out',
+        tmp_path,
+    ]
+    heeding = lambda: signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # where the tests run in the background, they and their children may be told to ignore it
+    p = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENV,
+        start_new_session=True,
+        preexec_fn=heeding,
+    )
+    while p.poll() is None and not list((tmp_path / 'runs').glob('*.json')):
+        time.sleep(0.02)
+    os.killpg(p.pid, signal.SIGINT)  # as a terminal does: to all processes
     _, err = p.communicate()
     assert p.returncode == 130 and 'interrupted: finished runs are recorded' in err and 'Traceback' not in err, err
-    assert list((tmp_path/'runs').glob('*.json'))
+    assert list((tmp_path / 'runs').glob('*.json'))
 
 
 def test_a_place_that_cannot_be_written_is_an_error_before_anything_runs(tmp_path):
-    (tmp_path/'file').write_text('')
-    done = rerun('--profile', 'smoke', '--out', tmp_path/'file'/'out', cwd=tmp_path)
+    (tmp_path / 'file').write_text('')
+    done = rerun('--profile', 'smoke', '--out', tmp_path / 'file' / 'out', cwd=tmp_path)
     assert done.returncode == 2 and 'Not a directory' in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_a_loss_that_is_no_number_fails_the_notebook_with_the_step_and_the_gradient(tmp_path):
-    code = "from trm_nbdev.runs import run_rows\nrun_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"
-    cells = [nbformat.v4.new_code_cell('profile = "quick"\nseeds = None\ndata = None\nout = None', metadata={'tags': ['parameters']}), nbformat.v4.new_code_cell(code)]
-    (tmp_path/'nbs').mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))), tmp_path/'nbs'/'wild.ipynb')
-    done = rerun('--profile', 'smoke', '--notebooks', tmp_path/'nbs', '--out', tmp_path/'out', cwd=tmp_path)
-    assert done.returncode == 1 and 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout, done.stdout
-    assert list((tmp_path/'out'/'runs').glob('*.json')) == []
+    code = "from trm_nbdev.engine.runs import run_rows\nrun_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"
+    cells = [
+        nbformat.v4.new_code_cell(
+            'profile = "quick"\nseeds = None\ndata = None\nout = None', metadata={'tags': ['parameters']}
+        ),
+        nbformat.v4.new_code_cell(code),
+    ]
+    (tmp_path / 'nbs').mkdir()
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))
+        ),
+        tmp_path / 'nbs' / 'wild.ipynb',
+    )
+    done = rerun('--profile', 'smoke', '--notebooks', tmp_path / 'nbs', '--out', tmp_path / 'out', cwd=tmp_path)
+    assert (
+        done.returncode == 1
+        and 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout
+    ), done.stdout
+    assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []

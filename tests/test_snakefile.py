@@ -1,4 +1,5 @@
 "The Snakefile plans what is missing, and only that."
+
 import re
 import subprocess
 import sys
@@ -8,14 +9,18 @@ import pytest
 from conftest import ENV, ROOT
 
 from trm_nbdev.baselines import ROWS, benchmark_of
-from trm_nbdev.runs import data_of, run_spec
+from trm_nbdev.engine.runs import data_of, run_spec
 
-EXPERIMENTS = {p.stem for p in (ROOT/'nbs'/'experiments').glob('*.ipynb')}
+EXPERIMENTS = {p.stem for p in (ROOT / 'nbs' / '3_experiments').glob('*.ipynb')}
 
 
 def ids(seed: int = 0) -> set[str]:
     "The runs of all tables in the smoke profile."
-    return {run_spec('smoke', changes, seed, data_of('smoke', benchmark_of(table))).id for table, rows in ROWS.items() for changes in rows.values()}
+    return {
+        run_spec('smoke', changes, seed, data_of('smoke', benchmark_of(table))).id
+        for table, rows in ROWS.items()
+        for changes in rows.values()
+    }
 
 
 def both_paths(*seeds: int) -> set[str]:
@@ -25,30 +30,44 @@ def both_paths(*seeds: int) -> set[str]:
 
 class Workflow:
     "Snakemake in a copy of the checkout, with results in a folder of its own."
+
     def __init__(self, tree: Path):
-        self.tree, self.out = tree, tree/'out'
+        self.tree, self.out = tree, tree / 'out'
 
     def __call__(self, *words: object, profile: str = 'smoke', **more: str) -> subprocess.CompletedProcess:
         config = [f'{name}={value}' for name, value in dict(profile=profile, out='out', **more).items()]
-        return subprocess.run([Path(sys.executable).with_name('snakemake'), *map(str, words), '--config', *config],
-                              cwd=self.tree, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.run(
+            [Path(sys.executable).with_name('snakemake'), *map(str, words), '--config', *config],
+            cwd=self.tree,
+            env=ENV,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def plan(self, *words: str, **config: str) -> tuple[list[str], set[str]]:
         "Names of the runs and of the notebooks that a dry run announces."
         done = self('--dry-run', *words, **config)
         assert done.returncode == 0, done.stdout
-        runs, notebooks = (re.findall(rf'output: \S*out/{what}\n', done.stdout) for what in (r'runs/(.*)\.json', r'notebooks/(.*)\.ipynb'))
+        runs, notebooks = (
+            re.findall(rf'output: \S*out/{what}\n', done.stdout)
+            for what in (r'runs/(.*)\.json', r'notebooks/(.*)\.ipynb')
+        )
         return sorted(runs), {*notebooks}
 
     def pretend(self, runs: set[str], notebooks: set[str] = frozenset()):
         "Make files as if these had been made."
-        for path in [*(self.out/'runs'/f'{run}.json' for run in runs), *(self.out/'notebooks'/f'{name}.ipynb' for name in notebooks)]:
+        for path in [
+            *(self.out / 'runs' / f'{run}.json' for run in runs),
+            *(self.out / 'notebooks' / f'{name}.ipynb' for name in notebooks),
+        ]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
 
 
 @pytest.fixture
-def workflow(tree): return Workflow(tree)
+def workflow(tree):
+    return Workflow(tree)
 
 
 def test_each_run_of_every_table_is_a_job_once(workflow):
@@ -60,10 +79,10 @@ def test_only_what_is_missing_is_planned(workflow):
     workflow.pretend(every)
     assert workflow.plan() == ([], EXPERIMENTS)
     workflow.pretend(set(), EXPERIMENTS)
-    (workflow.out/'notebooks'/'results.ipynb').touch()   # it is the last
+    (workflow.out / 'notebooks' / 'results.ipynb').touch()  # it is the last
     assert workflow.plan() == ([], set())
     one_step = run_spec('smoke', dict(gradient='one-step')).id
-    (workflow.out/'runs'/f'{one_step}.json').unlink()
+    (workflow.out / 'runs' / f'{one_step}.json').unlink()
     assert workflow.plan() == ([one_step], {'fixed_point_vs_full_backprop', 'results'})
     assert workflow.plan(seeds='0 1')[0] == sorted(ids(1) - both_paths(1) | {one_step})
 
@@ -74,11 +93,11 @@ def test_chosen_notebooks_need_their_runs_only(workflow):
 
 
 def test_a_run_is_trained_and_stays_trained_whatever_becomes_of_the_snakefile(workflow):
-    record = f"out/runs/{run_spec('smoke', dict(features='single-z')).id}.json"
+    record = f'out/runs/{run_spec("smoke", dict(features="single-z")).id}.json'
     done = workflow('--cores', 1, record, only='latent_features')
     assert done.returncode == 0, done.stdout
-    assert (workflow.tree/record).stat().st_size > 1000
-    file = workflow.tree/'Snakefile'
+    assert (workflow.tree / record).stat().st_size > 1000
+    file = workflow.tree / 'Snakefile'
     file.write_text(file.read_text().replace('TQDM_DISABLE=1', 'TQDM_DISABLE=yes'))
     assert Path(record).stem not in workflow.plan(only='latent_features')[0]
 
@@ -90,8 +109,15 @@ def test_on_a_cluster_each_run_is_a_job_with_a_gpu(workflow):
     assert len(jobs) == 6 and all('gpu=1' in resources and 'runtime=' in resources for resources in jobs)
 
 
-@pytest.mark.parametrize('config, says', [(dict(profile='tiny'), "profile is 'tiny', expected one of smoke"), (dict(only='nothing'), 'no experiment is called nothing'),
-                                          (dict(seeds='one'), 'expected whole numbers such as 0 1 2'), (dict(data='nowhere'), 'nowhere')])
+@pytest.mark.parametrize(
+    'config, says',
+    [
+        (dict(profile='tiny'), "profile is 'tiny', expected one of smoke"),
+        (dict(only='nothing'), 'no experiment is called nothing'),
+        (dict(seeds='one'), 'expected whole numbers such as 0 1 2'),
+        (dict(data='nowhere'), 'nowhere'),
+    ],
+)
 def test_what_makes_no_sense_is_said_before_anything_runs(workflow, config, says):
     done = workflow('--dry-run', **config)
     assert done.returncode == 1 and says in done.stdout

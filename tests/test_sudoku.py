@@ -1,4 +1,5 @@
 """What the chapters on puzzles and Sudoku cannot show: the real data, brute force, bad input case by case, speed."""
+
 import base64
 import csv
 import io
@@ -14,8 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from trm_nbdev.puzzles import Stream, animate
-from trm_nbdev.sudoku import (
+from trm_nbdev.puzzles.pictures import animate
+from trm_nbdev.puzzles.sudoku import (
     animate_steps,
     augment,
     careful_difficulty,
@@ -39,154 +40,208 @@ from trm_nbdev.sudoku import (
     to_digits,
     to_tokens,
 )
+from trm_nbdev.tokens import Stream
 
 BOXES = [(2, 2), (2, 3), (3, 2), (2, 4), (4, 2), (3, 3)]
 SMALL, NINE = (2, 3), (3, 3)
-QUESTION = parse_grid("......831.9..68.7....3.5....68...........6..274......3.....9..42...4..1.6...2..57", NINE)
-ANSWER = parse_grid("526794831391268475487315296168532749935476182742981563873159624259647318614823957", NINE)
+QUESTION = parse_grid('......831.9..68.7....3.5....68...........6..274......3.....9..42...4..1.6...2..57', NINE)
+ANSWER = parse_grid('526794831391268475487315296168532749935476182742981563873159624259647318614823957', NINE)
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "sudoku-extreme"
-needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="no Sudoku-Extreme files in ../shared/data/sudoku-extreme")
+REAL = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'sudoku-extreme'
+needs_real_data = pytest.mark.skipif(
+    not REAL.is_dir(), reason='no Sudoku-Extreme files in ../shared/data/sudoku-extreme'
+)
 
 
 # ---- bad input
 
-@pytest.mark.parametrize("box", [(1, 6), (3, 4), (2, 5), (6, 1), (0, 3), (2, 3, 4), (-2, -3)])
+
+@pytest.mark.parametrize('box', [(1, 6), (3, 4), (2, 5), (6, 1), (0, 3), (2, 3, 4), (-2, -3)])
 def test_a_wrong_box_is_refused(box):
-    with pytest.raises(ValueError, match=r"box: expected \(rows, columns\)"): generate(1, box)
+    with pytest.raises(ValueError, match=r'box: expected \(rows, columns\)'):
+        generate(1, box)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "expected 36 characters for a 6x6 grid, got 0"),
-    ("." * 37, "expected 36 characters for a 6x6 grid, got 37"),
-    ("." * 35 + "7", r"character 36: expected 1\.\.6, '\.' or '0', got '7'"),
-    ("-" + "." * 35, "character 1: .* got '-'"),
-    ("." * 35 + "\n", r"character 36: .* got '\\n'"),
-    ("." * 4 + "²" + "." * 31, "character 5: .* got '²'"),  # int() and str.isdigit() do not agree about this one
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('', 'expected 36 characters for a 6x6 grid, got 0'),
+        ('.' * 37, 'expected 36 characters for a 6x6 grid, got 37'),
+        ('.' * 35 + '7', r"character 36: expected 1\.\.6, '\.' or '0', got '7'"),
+        ('-' + '.' * 35, "character 1: .* got '-'"),
+        ('.' * 35 + '\n', r"character 36: .* got '\\n'"),
+        ('.' * 4 + '²' + '.' * 31, "character 5: .* got '²'"),  # int() and str.isdigit() do not agree about this one
+    ],
+)
 def test_a_wrong_string_is_refused(text, message):
-    with pytest.raises(ValueError, match=message): parse_grid(text, SMALL)
+    with pytest.raises(ValueError, match=message):
+        parse_grid(text, SMALL)
 
 
-@pytest.mark.parametrize("grid, message", [
-    (np.zeros((6, 6), int), r"expected 36 cells in one row, got shape \(6, 6\)"),
-    (np.zeros(35, int), "expected 36 cells in one row"),
-    (np.full(36, 7), r"expected digits 0\.\.6, got 7\.\.7"),
-    (np.full(36, -1), r"expected digits 0\.\.6, got -1"),
-    (np.full(36, 257), "got 257"),  # would be 1 as a byte
-    (np.zeros(36), "expected whole numbers, got float64"),
-])
-@pytest.mark.parametrize("function", [solve, difficulty, format_grid, invariants, draw, lambda grid, box: equivalent(grid, grid, box)])
+@pytest.mark.parametrize(
+    'grid, message',
+    [
+        (np.zeros((6, 6), int), r'expected 36 cells in one row, got shape \(6, 6\)'),
+        (np.zeros(35, int), 'expected 36 cells in one row'),
+        (np.full(36, 7), r'expected digits 0\.\.6, got 7\.\.7'),
+        (np.full(36, -1), r'expected digits 0\.\.6, got -1'),
+        (np.full(36, 257), 'got 257'),  # would be 1 as a byte
+        (np.zeros(36), 'expected whole numbers, got float64'),
+    ],
+)
+@pytest.mark.parametrize(
+    'function', [solve, difficulty, format_grid, invariants, draw, lambda grid, box: equivalent(grid, grid, box)]
+)
 def test_a_wrong_grid_is_refused(function, grid, message):
-    with pytest.raises(ValueError, match=message): function(grid, SMALL)
+    with pytest.raises(ValueError, match=message):
+        function(grid, SMALL)
 
 
 def changed(grid, **cells):
     grid = grid.copy()
-    for cell, digit in cells.items(): grid[int(cell[1:])] = digit
+    for cell, digit in cells.items():
+        grid[int(cell[1:])] = digit
     return grid
 
 
-@pytest.mark.parametrize("question, answer, message", [
-    (changed(QUESTION, c0=1), ANSWER, "clues contradict each other: digit 1 is more than once in row 1"),
-    (changed(QUESTION, c0=6), ANSWER, "clues contradict each other: digit 6 is more than once in column 1"),
-    (changed(QUESTION, c0=9), ANSWER, "clues contradict each other: digit 9 is more than once in box 1"),
-    (changed(QUESTION, c0=4), ANSWER, "expected one solution, the puzzle has none"),
-    (changed(QUESTION, c6=0, c7=0, c8=0), ANSWER, "expected one solution, the puzzle has several"),
-    (QUESTION, changed(ANSWER, c80=0), "answer: cell 81 is blank"),
-    (QUESTION, changed(ANSWER, c80=9), "answer is not a solution: digit 9 is more than once in row 9"),
-    (QUESTION, ANSWER[::-1], "answer does not match the clues: cell 7 is 4, the clue is 8"),
-    (QUESTION, ANSWER[:80], "here: answer: expected 81 cells"),
-    (QUESTION[:80], ANSWER, "here: question: expected 81 cells"),
-])
+@pytest.mark.parametrize(
+    'question, answer, message',
+    [
+        (changed(QUESTION, c0=1), ANSWER, 'clues contradict each other: digit 1 is more than once in row 1'),
+        (changed(QUESTION, c0=6), ANSWER, 'clues contradict each other: digit 6 is more than once in column 1'),
+        (changed(QUESTION, c0=9), ANSWER, 'clues contradict each other: digit 9 is more than once in box 1'),
+        (changed(QUESTION, c0=4), ANSWER, 'expected one solution, the puzzle has none'),
+        (changed(QUESTION, c6=0, c7=0, c8=0), ANSWER, 'expected one solution, the puzzle has several'),
+        (QUESTION, changed(ANSWER, c80=0), 'answer: cell 81 is blank'),
+        (QUESTION, changed(ANSWER, c80=9), 'answer is not a solution: digit 9 is more than once in row 9'),
+        (QUESTION, ANSWER[::-1], 'answer does not match the clues: cell 7 is 4, the clue is 8'),
+        (QUESTION, ANSWER[:80], 'here: answer: expected 81 cells'),
+        (QUESTION[:80], ANSWER, 'here: question: expected 81 cells'),
+    ],
+)
 def test_a_wrong_puzzle_is_refused_with_its_place(question, answer, message):
-    with pytest.raises(ValueError, match=message) as error: check_puzzle(question, answer, NINE, "here: ")
-    assert str(error.value).startswith("here: ")
+    with pytest.raises(ValueError, match=message) as error:
+        check_puzzle(question, answer, NINE, 'here: ')
+    assert str(error.value).startswith('here: ')
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda: solve(QUESTION, NINE, limit=0), "limit: expected at least 1, got 0"),
-    (lambda: make_puzzle(np.random.default_rng(0), NINE, clues=82), r"clues: expected 1\.\.81, got 82"),
-    (lambda: make_puzzle(np.random.default_rng(0), NINE, clues=0), r"clues: expected 1\.\.81, got 0"),
-    (lambda: make_puzzle(np.random.default_rng(0), NINE, clues=16), "none of 1000 random puzzles could be reduced to 16 clues"),
-    (lambda: generate(0), "expected n of at least 1"),
-    (lambda: generate(1, seed=-1), "seed of at least 0, got 1 and -1"),
-    (lambda: generate(289, (2, 2), clues=16), "found 288 different puzzles"),  # there are no more full grids
-    (lambda: generate(1, SMALL, clues="hard"), r"clues: expected a number, or 'hard' with box \(3, 3\), got 'hard' with box \(2, 3\)"),
-    (lambda: generate(1, NINE, clues="minimal"), "got 'minimal'"),
-    (lambda: animate(lambda ax, k: None, []), "at least one title"),
-    (lambda: animate(lambda ax, k: None, ["one"], seconds=-1), "seconds above 0, got 1 and -1"),
-    (lambda: animate_steps(QUESTION, np.zeros((2, 81), int), ANSWER, NINE, titles=["one"]), "got 1 for 2"),
-    (lambda: sudoku_splits(n_train=0), "n_train: expected at least 1, got 0"),
-    (lambda: sudoku_splits(n_valid=-1), "n_valid: expected at least 0, got -1"),
-    (lambda: draw_steps(QUESTION, np.zeros((0, 81), int), ANSWER, NINE), "at least one prediction"),
-])
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (lambda: solve(QUESTION, NINE, limit=0), 'limit: expected at least 1, got 0'),
+        (lambda: make_puzzle(np.random.default_rng(0), NINE, clues=82), r'clues: expected 1\.\.81, got 82'),
+        (lambda: make_puzzle(np.random.default_rng(0), NINE, clues=0), r'clues: expected 1\.\.81, got 0'),
+        (
+            lambda: make_puzzle(np.random.default_rng(0), NINE, clues=16),
+            'none of 1000 random puzzles could be reduced to 16 clues',
+        ),
+        (lambda: generate(0), 'expected n of at least 1'),
+        (lambda: generate(1, seed=-1), 'seed of at least 0, got 1 and -1'),
+        (lambda: generate(289, (2, 2), clues=16), 'found 288 different puzzles'),  # there are no more full grids
+        (
+            lambda: generate(1, SMALL, clues='hard'),
+            r"clues: expected a number, or 'hard' with box \(3, 3\), got 'hard' with box \(2, 3\)",
+        ),
+        (lambda: generate(1, NINE, clues='minimal'), "got 'minimal'"),
+        (lambda: animate(lambda ax, k: None, []), 'at least one title'),
+        (lambda: animate(lambda ax, k: None, ['one'], seconds=-1), 'seconds above 0, got 1 and -1'),
+        (lambda: animate_steps(QUESTION, np.zeros((2, 81), int), ANSWER, NINE, titles=['one']), 'got 1 for 2'),
+        (lambda: sudoku_splits(n_train=0), 'n_train: expected at least 1, got 0'),
+        (lambda: sudoku_splits(n_valid=-1), 'n_valid: expected at least 0, got -1'),
+        (lambda: draw_steps(QUESTION, np.zeros((0, 81), int), ANSWER, NINE), 'at least one prediction'),
+    ],
+)
 def test_a_wrong_argument_is_refused(call, message):
-    with pytest.raises(ValueError, match=message): call()
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
-HEADER, GOOD = "source,question,answer,rating", f"here,{format_grid(QUESTION, NINE)},{format_grid(ANSWER, NINE)},17"
+HEADER, GOOD = 'source,question,answer,rating', f'here,{format_grid(QUESTION, NINE)},{format_grid(ANSWER, NINE)},17'
 
-@pytest.mark.parametrize("text, message", [
-    ("", "expected the columns source,question,answer,rating, got ''"),
-    ("question,answer\n", "got 'question,answer'"),
-    (f"{HEADER}\n{GOOD}\nhere,{QUESTION[0]}\n", "row 2: expected 4 fields"),
-    (f"{HEADER}\n{GOOD},more\n", "row 1: expected 4 fields"),
-    (f"{HEADER}\n{GOOD[:-2]}-1\n", "row 1: rating: expected a whole number of at most 18 digits, got '-1'"),
-    (f"{HEADER}\n{GOOD}\n{GOOD.replace('.9..', '.x..')}\n", "row 2: question: character 11: .* got 'x'"),
-    (f"{HEADER}\n{GOOD}\n{GOOD.replace('614823957', '614853957')}\n", "row 2: answer is not a solution"),
-])
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('', "expected the columns source,question,answer,rating, got ''"),
+        ('question,answer\n', "got 'question,answer'"),
+        (f'{HEADER}\n{GOOD}\nhere,{QUESTION[0]}\n', 'row 2: expected 4 fields'),
+        (f'{HEADER}\n{GOOD},more\n', 'row 1: expected 4 fields'),
+        (f'{HEADER}\n{GOOD[:-2]}-1\n', "row 1: rating: expected a whole number of at most 18 digits, got '-1'"),
+        (f'{HEADER}\n{GOOD}\n{GOOD.replace(".9..", ".x..")}\n', "row 2: question: character 11: .* got 'x'"),
+        (f'{HEADER}\n{GOOD}\n{GOOD.replace("614823957", "614853957")}\n', 'row 2: answer is not a solution'),
+    ],
+)
 def test_a_wrong_file_is_refused_with_its_name_and_row(tmp_path, text, message):
-    path = tmp_path / "bad.csv"
+    path = tmp_path / 'bad.csv'
     path.write_text(text)
-    with pytest.raises(ValueError, match=message) as error: read_sudoku_csv(path)
+    with pytest.raises(ValueError, match=message) as error:
+        read_sudoku_csv(path)
     assert str(path) in str(error.value)
 
 
 FIELDS = st.one_of(
-    st.text(max_size=90),                                              # anything
-    st.text("0123456789.", min_size=81, max_size=81),                  # grids that rarely make sense
-    st.sampled_from([format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), "." * 81, "17", "-1", "1e3", "²", "", "9" * 5000]),
+    st.text(max_size=90),  # anything
+    st.text('0123456789.', min_size=81, max_size=81),  # grids that rarely make sense
+    st.sampled_from(
+        [format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), '.' * 81, '17', '-1', '1e3', '²', '', '9' * 5000]
+    ),
 )
-LINES = st.one_of(st.lists(FIELDS, max_size=6), st.tuples(st.just("here"), FIELDS, FIELDS, FIELDS).map(list))
+LINES = st.one_of(st.lists(FIELDS, max_size=6), st.tuples(st.just('here'), FIELDS, FIELDS, FIELDS).map(list))
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+@settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(LINES, min_size=1, max_size=3), st.booleans(), st.binary(max_size=5))
-@example([["here", format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), "9" * 5000]], True, b"")  # too long for int()
-@example([["here", format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), "9" * 30]], True, b"")    # too large for an int64
-@example([["x" * 200_000]], True, b"")                                                               # too long for the csv module
-@example([["here"]], True, b"\xff")                                                                 # not UTF-8
+@example(
+    [['here', format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), '9' * 5000]], True, b''
+)  # too long for int()
+@example(
+    [['here', format_grid(QUESTION, NINE), format_grid(ANSWER, NINE), '9' * 30]], True, b''
+)  # too large for an int64
+@example([['x' * 200_000]], True, b'')  # too long for the csv module
+@example([['here']], True, b'\xff')  # not UTF-8
 @example([['here"']], False, b'"')
 def test_whatever_a_row_holds_only_a_valueerror_with_file_and_row_comes_out(tmp_path, lines, quoted, rest):
-    path, text = tmp_path / "fuzz.csv", io.StringIO()
-    if quoted: csv.writer(text).writerows(lines)
-    else: text.write("\n".join(",".join(line) for line in lines))
-    path.write_bytes(f"{HEADER}\n{GOOD}\n".encode() + text.getvalue().encode("utf-8", "surrogatepass") + rest)
-    try: questions, answers, _ = read_sudoku_csv(path)
-    except ValueError as error: assert re.search(re.escape(str(path)) + r", row \d+: ", str(error))
+    path, text = tmp_path / 'fuzz.csv', io.StringIO()
+    if quoted:
+        csv.writer(text).writerows(lines)
     else:
-        for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, NINE)
+        text.write('\n'.join(','.join(line) for line in lines))
+    path.write_bytes(f'{HEADER}\n{GOOD}\n'.encode() + text.getvalue().encode('utf-8', 'surrogatepass') + rest)
+    try:
+        questions, answers, _ = read_sudoku_csv(path)
+    except ValueError as error:
+        assert re.search(re.escape(str(path)) + r', row \d+: ', str(error))
+    else:
+        for question, answer in zip(questions, answers, strict=True):
+            check_puzzle(question, answer, NINE)
 
 
 def test_a_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.csv"): read_sudoku_csv(tmp_path / "none.csv")
-    (tmp_path / "train.csv").write_text(HEADER)
-    with pytest.raises(FileNotFoundError, match="expected train.csv and test.csv"): sudoku_extreme(tmp_path)
+    with pytest.raises(FileNotFoundError, match='none.csv'):
+        read_sudoku_csv(tmp_path / 'none.csv')
+    (tmp_path / 'train.csv').write_text(HEADER)
+    with pytest.raises(FileNotFoundError, match='expected train.csv and test.csv'):
+        sudoku_extreme(tmp_path)
 
 
 def test_a_file_without_rows_has_no_puzzles(tmp_path):
-    for name in ("train.csv", "test.csv"): (tmp_path / name).write_text(HEADER + "\n")
-    assert [part.shape for part in read_sudoku_csv(tmp_path / "train.csv")] == [(0, 81), (0, 81), (0,)]
-    with pytest.raises(ValueError, match="expected at least n_train=1000 rows, got 0"): sudoku_extreme(tmp_path)
+    for name in ('train.csv', 'test.csv'):
+        (tmp_path / name).write_text(HEADER + '\n')
+    assert [part.shape for part in read_sudoku_csv(tmp_path / 'train.csv')] == [(0, 81), (0, 81), (0,)]
+    with pytest.raises(ValueError, match='expected at least n_train=1000 rows, got 0'):
+        sudoku_extreme(tmp_path)
 
 
 # ---- solver and generator
+
 
 def test_the_solver_counts_like_brute_force():
     full = [np.array(rows).ravel() for rows in _all_4x4()]
     rng = np.random.default_rng(0)
     for _ in range(100):
-        grid = np.where(rng.random(16) < .25, full[rng.integers(288)], 0)
+        grid = np.where(rng.random(16) < 0.25, full[rng.integers(288)], 0)
         expected = sum(bool(((grid == 0) | (grid == f)).all()) for f in full)
         assert solve(grid, (2, 2), limit=288)[0] == expected
 
@@ -194,34 +249,44 @@ def test_the_solver_counts_like_brute_force():
 def _all_4x4():
     "All 288 full 4x4 grids, row by row, without the solver."
     lines = list(permutations((1, 2, 3, 4)))
+
     def fits(rows):
         columns = all(len(set(c)) == len(rows) for c in zip(*rows, strict=True))
-        boxes = all(len({rows[i][j], rows[i][j + 1], rows[i + 1][j], rows[i + 1][j + 1]}) == 4 for i in (0, 2) if i + 1 < len(rows) for j in (0, 2))
+        boxes = all(
+            len({rows[i][j], rows[i][j + 1], rows[i + 1][j], rows[i + 1][j + 1]}) == 4
+            for i in (0, 2)
+            if i + 1 < len(rows)
+            for j in (0, 2)
+        )
         return columns and boxes
+
     grids = [[]]
-    for _ in range(4): grids = [[*g, line] for g in grids for line in lines if fits([*g, line])]
+    for _ in range(4):
+        grids = [[*g, line] for g in grids for line in lines if fits([*g, line])]
     assert len(grids) == 288
     return grids
 
 
-@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize('box', BOXES)
 def test_generated_puzzles_are_valid_minimal_and_reproducible(box):
     questions, answers = generate(10, box, seed=7)
     for question, answer in zip(questions, answers, strict=True):
         check_puzzle(question, answer, box)
-        for i in np.flatnonzero(question): assert solve(np.where(np.arange(len(question)) == i, 0, question), box)[0] == 2
+        for i in np.flatnonzero(question):
+            assert solve(np.where(np.arange(len(question)) == i, 0, question), box)[0] == 2
     assert (generate(12, box, seed=7)[0][:10] == questions).all()
 
 
-@pytest.mark.parametrize("clues", [9, 10, 14, 20, 35])
+@pytest.mark.parametrize('clues', [9, 10, 14, 20, 35])
 def test_the_number_of_clues_is_met(clues):
     assert ((generate(40, SMALL, clues)[0] > 0).sum(axis=1) == clues).all()
 
 
-@pytest.mark.parametrize("box, clues", [(SMALL, None), (NINE, 28)])
+@pytest.mark.parametrize('box, clues', [(SMALL, None), (NINE, 28)])
 def test_a_thousand_generated_puzzles_have_one_solution_each(box, clues):
     questions, answers = generate(1000, box, clues, seed=11)
-    for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, box)
+    for question, answer in zip(questions, answers, strict=True):
+        check_puzzle(question, answer, box)
     assert len({q.tobytes() for q in questions}) == 1000
 
 
@@ -230,22 +295,27 @@ def test_random_minimal_puzzles_need_a_few_dozen_guesses():
     assert 25 < np.median(hard) < 50
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope='module')
 def hard_puzzles():
-    return generate(60, NINE, clues="hard")
+    return generate(60, NINE, clues='hard')
 
 
 def test_hard_puzzles_are_hard_valid_and_have_about_25_clues(hard_puzzles):
     questions, answers = hard_puzzles
-    for question, answer in zip(questions, answers, strict=True): check_puzzle(question, answer, NINE)
+    for question, answer in zip(questions, answers, strict=True):
+        check_puzzle(question, answer, NINE)
     assert np.median([difficulty(q, NINE) for q in questions]) >= 300
-    assert np.median([careful_difficulty(q, NINE) for q in questions]) >= 40  # 1 for random minimal puzzles, 84 for Sudoku-Extreme
+    assert (
+        np.median([careful_difficulty(q, NINE) for q in questions]) >= 40
+    )  # 1 for random minimal puzzles, 84 for Sudoku-Extreme
     assert 24 <= (questions > 0).sum(axis=1).mean() <= 26
 
 
 def test_hard_puzzles_are_minimal_but_for_a_few(hard_puzzles):
-    def is_minimal(q): return all(solve(np.where(np.arange(81) == i, 0, q), NINE)[0] == 2 for i in np.flatnonzero(q))
-    assert np.mean([is_minimal(q) for q in hard_puzzles[0]]) > .9
+    def is_minimal(q):
+        return all(solve(np.where(np.arange(81) == i, 0, q), NINE)[0] == 2 for i in np.flatnonzero(q))
+
+    assert np.mean([is_minimal(q) for q in hard_puzzles[0]]) > 0.9
 
 
 def test_hard_puzzles_are_not_related(hard_puzzles):
@@ -255,26 +325,29 @@ def test_hard_puzzles_are_not_related(hard_puzzles):
 
 
 def test_a_seed_decides_about_hard_puzzles(hard_puzzles):
-    assert (generate(8, NINE, clues="hard")[0] == hard_puzzles[0][:8]).all()
-    assert (generate(2, NINE, clues="hard", seed=1)[0] != hard_puzzles[0][:2]).any()
-    splits = sudoku_splits(NINE, "hard", n_train=4, n_valid=2, n_test=2)
-    assert splits.train.name == splits.test.name == "sudoku-9x9-hard"
+    assert (generate(8, NINE, clues='hard')[0] == hard_puzzles[0][:8]).all()
+    assert (generate(2, NINE, clues='hard', seed=1)[0] != hard_puzzles[0][:2]).any()
+    splits = sudoku_splits(NINE, 'hard', n_train=4, n_valid=2, n_test=2)
+    assert splits.train.name == splits.test.name == 'sudoku-9x9-hard'
     parts = [to_digits(part.inputs) for part in (splits.train, splits.valid, splits.test)]
     assert (np.concatenate(parts) == hard_puzzles[0][:8]).all()
 
 
-@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize('box', BOXES)
 def test_both_solvers_agree_that_easy_puzzles_are_easy(box):
     rng = np.random.default_rng(0)
     for _ in range(20):
         q, _ = make_puzzle(rng, box)
-        assert difficulty(q, box) > 0 or careful_difficulty(q, box) == 0  # without a guess by the textbook, no guess with more care
+        assert (
+            difficulty(q, box) > 0 or careful_difficulty(q, box) == 0
+        )  # without a guess by the textbook, no guess with more care
 
 
 # ---- symmetries
 
-@pytest.mark.parametrize("box", BOXES)
-@pytest.mark.parametrize("seed", range(3))
+
+@pytest.mark.parametrize('box', BOXES)
+@pytest.mark.parametrize('seed', range(3))
 def test_augmented_puzzles_are_valid_and_equivalent(box, seed):
     rng = np.random.default_rng(seed)
     questions, answers = generate(20, box, seed=seed)
@@ -298,21 +371,28 @@ def test_the_stream_goes_on_after_pickling():
     stream = Stream(train, 64, seed=3)
     expected = [stream.batch(k) for k in range(8)]
     resumed = pickle.loads(pickle.dumps(stream))
-    for part in (0, 1): assert (resumed.batch(5)[part] == expected[5][part]).all()
+    for part in (0, 1):
+        assert (resumed.batch(5)[part] == expected[5][part]).all()
 
 
 # ---- equivalence
 
+
 def orbit(grid, box):
     "All images of a grid under moves of cells, each with its digits renamed by first occurrence: brute force over permutations."
     side, images = box[0] * box[1], set()
-    def keeps_groups(order, size): return all(len({line // size for line in order[k:k + size]}) == 1 for k in range(0, side, size))
+
+    def keeps_groups(order, size):
+        return all(len({line // size for line in order[k : k + size]}) == 1 for k in range(0, side, size))
+
     rows = [list(p) for p in permutations(range(side)) if keeps_groups(p, box[0])]
     cols = [list(p) for p in permutations(range(side)) if keeps_groups(p, box[1])]
-    for start in (grid.reshape(side, side), grid.reshape(side, side).T)[:2 if box[0] == box[1] else 1]:
+    for start in (grid.reshape(side, side), grid.reshape(side, side).T)[: 2 if box[0] == box[1] else 1]:
         for r in rows:
-            for c in cols: images.add(renamed(start[r][:, c]))
+            for c in cols:
+                images.add(renamed(start[r][:, c]))
     return images
+
 
 def renamed(grid):
     names = {0: 0}
@@ -332,7 +412,7 @@ def test_equivalence_agrees_with_brute_force_on_4x4():
     assert 60 < found < 3600  # some pairs besides each grid with itself, but not all
 
 
-@pytest.mark.parametrize("box", [(2, 3), (3, 2)])
+@pytest.mark.parametrize('box', [(2, 3), (3, 2)])
 def test_equivalence_agrees_with_brute_force_on_6x6(box):
     rng = np.random.default_rng(0)
     grids = [random_solution(rng, box) for _ in range(40)]  # full grids: 49 classes, so some of them meet
@@ -350,7 +430,7 @@ def test_a_transposed_6x6_is_no_relative():
     assert not equivalent(grid, grid.reshape(6, 6).T.ravel(), SMALL)
 
 
-@pytest.mark.parametrize("box", [SMALL, NINE])
+@pytest.mark.parametrize('box', [SMALL, NINE])
 def test_planted_relatives_are_found_and_nothing_else(box):
     questions, answers = generate(300, box, seed=2)
     relatives = to_digits(augment(np.random.default_rng(1), to_tokens(questions), to_tokens(answers), box)[0])
@@ -362,23 +442,43 @@ def test_planted_relatives_are_found_and_nothing_else(box):
 
 # ---- splits
 
-@pytest.mark.parametrize("box, clues", [(SMALL, None), (SMALL, 20), ((3, 2), None), (NINE, 28)])
+
+@pytest.mark.parametrize('box, clues', [(SMALL, None), (SMALL, 20), ((3, 2), None), (NINE, 28)])
 def test_no_puzzle_is_equivalent_to_one_of_another_split(box, clues):
     splits = sudoku_splits(box, clues, n_train=300, n_valid=100, n_test=200, seed=4)
     parts = [to_digits(part.inputs) for part in (splits.train, splits.valid, splits.test)]
-    for a, b in ((0, 1), (0, 2), (1, 2)): assert equivalent_pairs(parts[a], parts[b], box)[0] == []
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert equivalent_pairs(parts[a], parts[b], box)[0] == []
     assert splits.train.augment is not None and splits.valid.augment is splits.test.augment is None
     assert splits.train.shape == (box[0] * box[1],) * 2 and splits.train.vocab_size == box[0] * box[1] + 2
 
 
-@pytest.mark.parametrize("options, expected", [
-    ({"n_train": 50, "n_valid": 20, "n_test": 30}, ["e9253d54462c", "d1d5534cf867", "2da51a6c0769"]),
-    ({"box": (2, 2), "clues": 6, "n_train": 40, "n_valid": 10, "n_test": 20}, ["987c609c9acb", "b595e319df09", "c286a575995d"]),
-    ({"clues": 12, "n_train": 40, "n_valid": 10, "n_test": 20, "seed": 1}, ["bcaf5ff1939d", "901613d7a18d", "f71f65b02963"]),
-    ({"box": NINE, "n_train": 40, "n_valid": 10, "n_test": 20, "seed": 3}, ["79d18779f583", "b394d39f9ab9", "45611765478f"]),
-    ({"box": NINE, "clues": 28, "n_train": 40, "n_valid": 10, "n_test": 20}, ["fd4cf0d06359", "49d918f5b92a", "c52a71b718cc"]),
-    ({"box": NINE, "clues": "hard", "n_train": 3, "n_valid": 1, "n_test": 2}, ["f6cd53bcf6b5", "95c9846f701b", "2024ad8a73ff"]),
-])
+@pytest.mark.parametrize(
+    'options, expected',
+    [
+        ({'n_train': 50, 'n_valid': 20, 'n_test': 30}, ['e9253d54462c', 'd1d5534cf867', '2da51a6c0769']),
+        (
+            {'box': (2, 2), 'clues': 6, 'n_train': 40, 'n_valid': 10, 'n_test': 20},
+            ['987c609c9acb', 'b595e319df09', 'c286a575995d'],
+        ),
+        (
+            {'clues': 12, 'n_train': 40, 'n_valid': 10, 'n_test': 20, 'seed': 1},
+            ['bcaf5ff1939d', '901613d7a18d', 'f71f65b02963'],
+        ),
+        (
+            {'box': NINE, 'n_train': 40, 'n_valid': 10, 'n_test': 20, 'seed': 3},
+            ['79d18779f583', 'b394d39f9ab9', '45611765478f'],
+        ),
+        (
+            {'box': NINE, 'clues': 28, 'n_train': 40, 'n_valid': 10, 'n_test': 20},
+            ['fd4cf0d06359', '49d918f5b92a', 'c52a71b718cc'],
+        ),
+        (
+            {'box': NINE, 'clues': 'hard', 'n_train': 3, 'n_valid': 1, 'n_test': 2},
+            ['f6cd53bcf6b5', '95c9846f701b', '2024ad8a73ff'],
+        ),
+    ],
+)
 def test_the_splits_of_a_seed_never_change(options, expected):
     digests = [part.digest[:12] for part in vars(sudoku_splits(**options)).values()]
     assert digests == expected  # a change here makes every recorded run on generated puzzles incomparable
@@ -392,26 +492,40 @@ def test_4x4_splits_share_no_puzzle():
 
 # ---- movies
 
+
 def test_a_movie_is_a_gif_and_a_page_with_a_picture_for_each_step(tmp_path):
     answers = np.array([np.where(np.arange(81) < 27 * (k + 1), ANSWER, QUESTION) for k in range(3)])
-    def movie(): return animate_steps(QUESTION, answers, ANSWER, NINE, seconds=.5)
-    for name in ("one.gif", "two.gif"): movie().save_gif(tmp_path / name)
-    assert (tmp_path / "one.gif").read_bytes() == (tmp_path / "two.gif").read_bytes()
-    with Image.open(tmp_path / "one.gif") as gif:
-        assert (gif.format, gif.n_frames, gif.info["duration"], gif.info["loop"]) == ("GIF", 4, 500, 0)   # the question, and three steps
-        assert len({gif.seek(k) or gif.convert("RGB").tobytes() for k in range(4)}) == 4 and gif.info["duration"] == 1500
+
+    def movie():
+        return animate_steps(QUESTION, answers, ANSWER, NINE, seconds=0.5)
+
+    for name in ('one.gif', 'two.gif'):
+        movie().save_gif(tmp_path / name)
+    assert (tmp_path / 'one.gif').read_bytes() == (tmp_path / 'two.gif').read_bytes()
+    with Image.open(tmp_path / 'one.gif') as gif:
+        assert (gif.format, gif.n_frames, gif.info['duration'], gif.info['loop']) == (
+            'GIF',
+            4,
+            500,
+            0,
+        )  # the question, and three steps
+        assert (
+            len({gif.seek(k) or gif.convert('RGB').tobytes() for k in range(4)}) == 4 and gif.info['duration'] == 1500
+        )
     page = movie()._repr_html_()
     assert page == movie()._repr_html_()
     pictures = re.findall(r'data:image/png;base64,([^"]+)"', page)
-    assert len(pictures) == 6 and len(set(pictures)) == 4   # the last one three times
-    for picture in pictures: Image.open(io.BytesIO(base64.b64decode(picture.replace("\\\n", "")))).verify()
+    assert len(pictures) == 6 and len(set(pictures)) == 4  # the last one three times
+    for picture in pictures:
+        Image.open(io.BytesIO(base64.b64decode(picture.replace('\\\n', '')))).verify()
 
 
 # ---- the real data
 
+
 @needs_real_data
 def test_the_real_training_puzzles_are_as_hard_as_said():
-    questions, _, ratings = read_sudoku_csv(REAL / "train.csv")
+    questions, _, ratings = read_sudoku_csv(REAL / 'train.csv')
     assert len(questions) == 1000 and ratings.min() >= 0
     assert np.median([difficulty(q, NINE) for q in questions]) == 506.5
 
@@ -423,17 +537,23 @@ def test_the_real_files_make_splits():
     pairs, compared = equivalent_pairs(to_digits(splits.train.inputs), to_digits(splits.test.inputs), NINE)
     assert pairs == [] and compared < 20
     few = sudoku_extreme(REAL, n_train=100, n_valid=30, n_test=50)
-    assert len(few.valid) == 30 and few.test.digest == sudoku_extreme(REAL, n_train=100, n_valid=0, n_test=50).test.digest
+    assert (
+        len(few.valid) == 30 and few.test.digest == sudoku_extreme(REAL, n_train=100, n_valid=0, n_test=50).test.digest
+    )
     x, y, _ = Stream(splits.train, 50, seed=1).batch(0)
-    for q, a in zip(to_digits(x), to_digits(y), strict=True): check_puzzle(q, a, NINE)
+    for q, a in zip(to_digits(x), to_digits(y), strict=True):
+        check_puzzle(q, a, NINE)
 
 
 @needs_real_data
 def test_an_equivalent_of_a_real_training_puzzle_does_not_reach_the_test(tmp_path):
-    questions, answers, _ = read_sudoku_csv(REAL / "train.csv", rows=range(20))
-    q, a = (to_digits(t) for t in partial(augment, box=NINE)(np.random.default_rng(0), to_tokens(questions), to_tokens(answers)))
-    real = [(REAL / f"{name}.csv").read_text().splitlines() for name in ("train", "test")]
-    planted = [f"planted,{format_grid(q[i], NINE)},{format_grid(a[i], NINE)},0" for i in range(20)]
-    (tmp_path / "train.csv").write_text("\n".join(real[0][:101]))
-    (tmp_path / "test.csv").write_text("\n".join(real[1][:101] + planted))
+    questions, answers, _ = read_sudoku_csv(REAL / 'train.csv', rows=range(20))
+    q, a = (
+        to_digits(t)
+        for t in partial(augment, box=NINE)(np.random.default_rng(0), to_tokens(questions), to_tokens(answers))
+    )
+    real = [(REAL / f'{name}.csv').read_text().splitlines() for name in ('train', 'test')]
+    planted = [f'planted,{format_grid(q[i], NINE)},{format_grid(a[i], NINE)},0' for i in range(20)]
+    (tmp_path / 'train.csv').write_text('\n'.join(real[0][:101]))
+    (tmp_path / 'test.csv').write_text('\n'.join(real[1][:101] + planted))
     assert len(sudoku_extreme(tmp_path, n_train=100, n_test=120).test) == 100

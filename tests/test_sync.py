@@ -1,4 +1,5 @@
 "Package, README and notebooks say the same: each is made again in a copy of the checkout, and must not change."
+
 import json
 import re
 import shutil
@@ -10,43 +11,52 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-BOOK = sorted((ROOT/'nbs').glob('*.ipynb'))
-EXPERIMENTS = sorted((ROOT/'nbs'/'experiments').glob('*.ipynb'))
+BOOK = sorted((ROOT / 'nbs').glob('*.ipynb'))
+EXPERIMENTS = sorted((ROOT / 'nbs' / '3_experiments').glob('*.ipynb'))
 
 
 def contents(folder: Path) -> dict[str, str | bytes]:
     "Each file under `folder`, by its path; text as text, so that a difference can be read."
-    def read(path): return path.read_text(encoding='utf-8') if path.suffix in {'.py', '.ipynb'} else path.read_bytes()
+
+    def read(path):
+        return path.read_text(encoding='utf-8') if path.suffix in {'.py', '.ipynb'} else path.read_bytes()
+
     skipped = {'__pycache__', '.ipynb_checkpoints'}
-    return {path.relative_to(folder).as_posix(): read(path) for path in sorted(folder.rglob('*'))
-            if path.is_file() and not skipped & set(path.parts)}
+    return {
+        path.relative_to(folder).as_posix(): read(path)
+        for path in sorted(folder.rglob('*'))
+        if path.is_file() and not skipped & set(path.parts)
+    }
 
 
 def nbdev(command: str, folder: Path):
     "Run one of nbdev's commands in `folder`."
-    done = subprocess.run([Path(sys.executable).parent/command], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([Path(sys.executable).parent / command], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def cells(notebook: Path) -> list[dict]: return json.loads(notebook.read_text(encoding='utf-8'))['cells']
+def cells(notebook: Path) -> list[dict]:
+    return json.loads(notebook.read_text(encoding='utf-8'))['cells']
 
 
 def test_package_is_what_the_notebooks_export(root, tree):
-    shutil.rmtree(tree/'trm_nbdev')  # so that a module whose notebook is gone is found, too
+    shutil.rmtree(tree / 'trm_nbdev')  # so that a module whose notebook is gone is found, too
     nbdev('nbdev_export', tree)
-    assert contents(tree/'trm_nbdev') == contents(root/'trm_nbdev'), 'run `make export`'
+    assert contents(tree / 'trm_nbdev') == contents(root / 'trm_nbdev'), 'run `make export`'
 
 
 def test_notebooks_are_clean(root, tree):
     nbdev('nbdev_clean', tree)
-    assert contents(tree/'nbs') == contents(root/'nbs'), 'run `make export`'
+    assert contents(tree / 'nbs') == contents(root / 'nbs'), 'run `make export`'
 
 
 def test_readme_is_what_the_index_says(root, tree):
-    shutil.rmtree(tree/'README_files', ignore_errors=True)
-    subprocess.run([sys.executable, tree/'tools'/'readme.py'], check=True)
-    assert (tree/'README.md').read_text(encoding='utf-8') == (root/'README.md').read_text(encoding='utf-8'), 'run `make readme`'
-    assert contents(tree/'README_files') == contents(root/'README_files'), 'run `make readme`'
+    shutil.rmtree(tree / 'README_files', ignore_errors=True)
+    subprocess.run([sys.executable, tree / 'tools' / 'readme.py'], check=True)
+    assert (tree / 'README.md').read_text(encoding='utf-8') == (root / 'README.md').read_text(encoding='utf-8'), (
+        'run `make readme`'
+    )
+    assert contents(tree / 'README_files') == contents(root / 'README_files'), 'run `make readme`'
 
 
 @pytest.mark.parametrize('notebook', BOOK + EXPERIMENTS, ids=lambda p: p.stem)
@@ -67,8 +77,12 @@ def test_experiments_have_one_parameters_cell_and_export_nothing(notebook):
 LINK = re.compile(r'\]\(([^)#\s]+)[^)]*\)')
 
 
-@pytest.mark.parametrize('file', [ROOT/'README.md', *BOOK, *EXPERIMENTS], ids=lambda p: p.stem)
+@pytest.mark.parametrize('file', [ROOT / 'README.md', *BOOK, *EXPERIMENTS], ids=lambda p: p.stem)
 def test_links_within_the_checkout_lead_somewhere(file):
-    text = file.read_text(encoding='utf-8') if file.suffix == '.md' else '\n'.join(''.join(c['source']) for c in cells(file) if c['cell_type'] == 'markdown')
+    text = (
+        file.read_text(encoding='utf-8')
+        if file.suffix == '.md'
+        else '\n'.join(''.join(c['source']) for c in cells(file) if c['cell_type'] == 'markdown')
+    )
     within = [link for link in LINK.findall(text) if not re.match(r'\w+:', link)]
-    assert [link for link in within if not (file.parent/link).exists()] == []
+    assert [link for link in within if not (file.parent / link).exists()] == []

@@ -1,4 +1,5 @@
 "What can be seen of a training while it runs: metrics.jsonl, TensorBoard, progress bars; alone, resumed, and with two commands at once."
+
 import json
 import logging
 import signal
@@ -13,72 +14,106 @@ from conftest import ENV
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trm_nbdev.runs import metrics_path, run_spec
+from trm_nbdev.engine.runs import metrics_path, run_spec
 
-def lines(path): return [json.loads(line) for line in path.read_text().splitlines()]
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def curve(folder, tag):
     "Step and value of each point that TensorBoard would draw."
-    logging.getLogger('tensorboard').setLevel(logging.ERROR)   # it would warn of what it hides
+    logging.getLogger('tensorboard').setLevel(logging.ERROR)  # it would warn of what it hides
     return [(point.step, pytest.approx(point.value)) for point in EventAccumulator(str(folder)).Reload().Scalars(tag)]
 
 
 def test_two_commands_at_once_share_the_work_and_train_no_run_twice(tmp_path):
-    out = tmp_path/'out'
-    words = [Path(sys.executable).parent/'trm-rerun', '--profile', 'smoke', '--only', 'ema', 'layers', 'mlp_vs_attention', '--tensorboard', '--jobs', '2', '--out', out]
-    both = [subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV) for _ in range(2)]
+    out = tmp_path / 'out'
+    words = [
+        Path(sys.executable).parent / 'trm-rerun',
+        '--profile',
+        'smoke',
+        '--only',
+        'ema',
+        'layers',
+        'mlp_vs_attention',
+        '--tensorboard',
+        '--jobs',
+        '2',
+        '--out',
+        out,
+    ]
+    both = [
+        subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        for _ in range(2)
+    ]
     for p in both:
         said, trouble = p.communicate()
         assert p.returncode == 0 and said.count('ok ') == 3, said + trouble
         assert '\r' not in trouble and 'Traceback' not in trouble
     ids = {run_spec('smoke', changes).id for changes in ({}, {'layers': 4, 'n': 3}, {'mixer': 'attention'})}
-    trained = {folder.name: len(list(folder.glob('events.*'))) for folder in (out/'tensorboard').iterdir()}
-    assert trained == dict.fromkeys(ids, 1)   # each training begins a file of events of its own
+    trained = {folder.name: len(list(folder.glob('events.*'))) for folder in (out / 'tensorboard').iterdir()}
+    assert trained == dict.fromkeys(ids, 1)  # each training begins a file of events of its own
     for name in ids:
-        record, told = json.loads((out/'runs'/f'{name}.json').read_text()), lines(out/'logs'/name/'metrics.jsonl')
+        record, told = (
+            json.loads((out / 'runs' / f'{name}.json').read_text()),
+            lines(out / 'logs' / name / 'metrics.jsonl'),
+        )
         points = [{k: point[k] for k in ('step', 'loss', 'valid_exact', 'valid_cells')} for point in record['curve']]
         assert [{k: now[k] for k in points[0]} for now in told if 'valid_cells' in now] == points
-        for tag, key in [('valid/cells', 'valid_cells'), ('train/loss', 'loss'), ('train/lr', 'lr'), ('train/solved', 'solved'), ('train/rate', 'rate')]:
-            assert curve(out/'tensorboard'/name, tag) == [(now['step'], now[key]) for now in told if key in now]
+        for tag, key in [
+            ('valid/cells', 'valid_cells'),
+            ('train/loss', 'loss'),
+            ('train/lr', 'lr'),
+            ('train/solved', 'solved'),
+            ('train/rate', 'rate'),
+        ]:
+            assert curve(out / 'tensorboard' / name, tag) == [(now['step'], now[key]) for now in told if key in now]
     for name in ('ema', 'layers', 'mlp_vs_attention'):
-        nbformat.validate(nbformat.read(out/'notebooks'/f'{name}.ipynb', as_version=4))
-        assert len((out/f'{name}.md').read_text().splitlines()) == 2 + len((out/f'{name}.csv').read_text().splitlines()) + 1   # title, empty line, header, rule, rows
+        nbformat.validate(nbformat.read(out / 'notebooks' / f'{name}.ipynb', as_version=4))
+        assert (
+            len((out / f'{name}.md').read_text().splitlines())
+            == 2 + len((out / f'{name}.csv').read_text().splitlines()) + 1
+        )  # title, empty line, header, rule, rows
         for picture in (f'{name}.png', f'{name}_bars.png'):
-            with Image.open(out/picture) as image: image.load()
+            with Image.open(out / picture) as image:
+                image.load()
     assert not [p for p in out.rglob('*') if '.tmp' in p.name or '.failed' in p.name]
 
 
-KILLED = '''
+KILLED = """
 import sys
 from functools import partial
 from pathlib import Path
-import trm_nbdev.runs as runs
+import trm_nbdev.engine.runs as runs
 runs.train = partial(runs.train, every=0)
 runs.run(runs.run_spec('smoke', dict(steps=400, evaluations=10)), Path(sys.argv[1]))
-'''
+"""
 
 
 def test_a_resumed_run_goes_on_with_its_curves(tmp_path):
-    begin = lambda: subprocess.Popen([sys.executable, '-c', KILLED, tmp_path], env=ENV | {'TRM_TENSORBOARD': '1'}, stderr=subprocess.DEVNULL)
+    begin = lambda: subprocess.Popen(
+        [sys.executable, '-c', KILLED, tmp_path], env=ENV | {'TRM_TENSORBOARD': '1'}, stderr=subprocess.DEVNULL
+    )
     spec = run_spec('smoke', dict(steps=400, evaluations=10))
     path, p = metrics_path(spec, tmp_path), begin()
-    while p.poll() is None and not (path.is_file() and len(path.read_text().splitlines()) >= 3): time.sleep(.005)
+    while p.poll() is None and not (path.is_file() and len(path.read_text().splitlines()) >= 3):
+        time.sleep(0.005)
     p.send_signal(signal.SIGKILL)
     assert p.wait() == -signal.SIGKILL, 'it ended before it could be killed: more steps are needed'
     assert begin().wait() == 0
-    told, folder = lines(path), tmp_path/'tensorboard'/spec.id
+    told, folder = lines(path), tmp_path / 'tensorboard' / spec.id
     assert [now['step'] for now in told] == list(range(20, 401, 20))
     assert [now['seconds'] for now in told] == sorted(now['seconds'] for now in told)
     assert len(list(folder.glob('events.*'))) == 2
     assert curve(folder, 'train/loss') == [(now['step'], now['loss']) for now in told]
 
 
-LOGGED = '''
+LOGGED = """
 import sys
 import tqdm.std
 import trm_nbdev.training as training
-from trm_nbdev.data import SudokuData
+from trm_nbdev.engine.data import SudokuData
 from trm_nbdev.model import TRMConfig
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
 how = training.TrainConfig(steps=int(sys.argv[1]), batch_size=8, warmup=1, weight_decay=.1, evaluations=1)
@@ -89,12 +124,15 @@ def a_second_long(*args):
     return step(*args)
 tqdm.std.time, training.train_step = lambda: now, a_second_long
 training.train(config, how, SudokuData(n_train=8, n_valid=2, n_test=2).load())
-'''
+"""
 
 
 @pytest.mark.parametrize('steps, shares', [(100, ['30%', '60%', '90%', '100%']), (25, [])])
 def test_a_log_file_gets_a_line_every_half_minute(tmp_path, steps, shares):
-    with (tmp_path/'log').open('w') as log: subprocess.run([sys.executable, '-c', LOGGED, str(steps)], stderr=log, env=ENV, check=True)
-    text = (tmp_path/'log').read_bytes().decode()
-    assert '\r' not in text and [line.split('|')[0].split() for line in text.splitlines()] == [['training:', share] for share in shares]
+    with (tmp_path / 'log').open('w') as log:
+        subprocess.run([sys.executable, '-c', LOGGED, str(steps)], stderr=log, env=ENV, check=True)
+    text = (tmp_path / 'log').read_bytes().decode()
+    assert '\r' not in text and [line.split('|')[0].split() for line in text.splitlines()] == [
+        ['training:', share] for share in shares
+    ]
     assert all('loss=' in line for line in text.splitlines())
