@@ -32,7 +32,8 @@ bench: install  ## measure speed and memory on this machine, into results/bench
 
 # Two notebooks or files of tests run at a time, so each gets one thread. pytest comes last: its summary closes the output.
 test: install  ## lint, types, notebooks, tests
-	$(BIN)/ruff check setup.py tools trm_nbdev tests
+	$(BIN)/ruff format --check nbs setup.py tools tests
+	$(BIN)/ruff check nbs setup.py tools trm_nbdev tests
 	$(BIN)/mypy
 	env -u TRM_DATA -u TRM_RETRAIN_BEFORE -u TRM_TENSORBOARD -u TRM_WORKERS OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -40,7 +41,8 @@ test: install  ## lint, types, notebooks, tests
 lab: install  ## read the book in JupyterLab
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
-export: install  ## write trm_nbdev/ from nbs/, then clean the notebooks
+export: install  ## lay out the notebooks' code, write trm_nbdev/ from them, and clean them
+	$(BIN)/ruff format nbs
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
 

@@ -1,6 +1,7 @@
 "What several tests need: where the checkout is, its settings, and a copy of it to work in."
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -21,6 +22,11 @@ FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev', 'README_files']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 ENV = os.environ | {'OMP_NUM_THREADS': '1'}
 LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
+
+
+def cells(notebook: Path) -> list[dict]:
+    "The cells of a notebook."
+    return json.loads(notebook.read_text(encoding='utf-8'))['cells']
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]):

@@ -16,7 +16,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-MODULES = sorted((ROOT / 'trm_nbdev').glob('*.py'))
+MODULES = sorted((ROOT / 'trm_nbdev').rglob('*.py'))
 NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 REFERENCE = sys.version_info[:2] == (3, 11) and sys.platform == 'linux' and version('torch').endswith('+cpu')
 

@@ -1,6 +1,5 @@
 "Package, README and notebooks say the same: each is made again in a copy of the checkout, and must not change."
 
-import json
 import re
 import shutil
 import subprocess
@@ -9,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, cells
 
-BOOK = sorted((ROOT / 'nbs').glob('*.ipynb'))
 EXPERIMENTS = sorted((ROOT / 'nbs' / '3_experiments').glob('*.ipynb'))
+BOOK = sorted({*(ROOT / 'nbs').rglob('*.ipynb')} - {*EXPERIMENTS})
 
 
 def contents(folder: Path) -> dict[str, str | bytes]:
@@ -35,12 +34,9 @@ def nbdev(command: str, folder: Path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def cells(notebook: Path) -> list[dict]:
-    return json.loads(notebook.read_text(encoding='utf-8'))['cells']
-
-
 def test_package_is_what_the_notebooks_export(root, tree):
-    shutil.rmtree(tree / 'trm_nbdev')  # so that a module whose notebook is gone is found, too
+    for file in (tree / 'trm_nbdev').rglob('*.py'):
+        file.unlink()  # so that a module whose notebook is gone is found, too
     nbdev('nbdev_export', tree)
     assert contents(tree / 'trm_nbdev') == contents(root / 'trm_nbdev'), 'run `make export`'
 
