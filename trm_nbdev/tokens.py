@@ -119,7 +119,7 @@ def _at_least(least: int, **numbers: int) -> None:
         if n < least:
             raise ValueError(f'{name}: expected at least {least}, got {n}')
 
-# %% ../nbs/1_idea/01_tokens.ipynb #a3017c6b
+# %% ../nbs/1_idea/01_tokens.ipynb #966c90bb
 def keep_identifiers(
     rng: np.random.Generator,  # source of the changes
     inputs: np.ndarray,  # (B, L) uint8 tokens of the questions
