@@ -243,7 +243,7 @@ class TRM(nn.Module, Pretrained, library_name='trm_nbdev', paper_url='https://ar
             self.embed, self.net = Question(c), network(layers=c.layers)
             self.answer_net = network(layers=c.answer_layers) if c.answer_layers else None
             self.output_head, self.q_head = Linear(D, c.vocab_size), q_head(D)
-            self.register_buffer('state0', trunc_normal_(torch.empty(FEATURES[c.features][1](c.n), D)))
+            self.register_buffer('state0', trunc_normal_(torch.empty(FEATURES[c.features].state_size(c.n), D)))
         self.recompute = False  # less memory for more work, see `recomputed`
 
     @property
@@ -273,7 +273,7 @@ class TRM(nn.Module, Pretrained, library_name='trm_nbdev', paper_url='https://ar
             else (recomputed(self.net), self.answer_net and recomputed(self.answer_net))
         )
         x, start = positions_first(self.embed(tokens, puzzles)), tuple(map(positions_first, state))
-        state = deep_recursion(net, x, start, c.n, c.T, answer, FEATURES[c.features][0], GRADIENTS[c.gradient])
+        state = deep_recursion(net, x, start, c.n, c.T, answer, FEATURES[c.features].recursion, GRADIENTS[c.gradient])
         y, q = state[0], self.q_head(state[0][:, 0])
         return state, self.output_head(y[:, c.puzzle_emb_len :]), q.to(torch.promote_types(q.dtype, torch.float32))
 

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Net', 'State', 'GRADIENTS', 'FEATURES', 'latent_recursion', 'deep_recursion', 'recomputed', 'one_step_recursion',
-           'residuals', 'single_z_recursion', 'multi_scale_z_recursion', 'direct_recursion']
+           'residuals', 'single_z_recursion', 'multi_scale_z_recursion', 'direct_recursion', 'Features']
 
 # %% ../nbs/1_idea/03_recursion.ipynb #18de10c7
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -42,8 +43,8 @@ def deep_recursion(
     n: int = 6,  # latent updates per latent recursion
     T: int = 3,  # latent recursions, the last one with gradient
     answer: Net | None = None,  # f_H, a second network for the answer; None: `net` does both
-    recursion: Callable[..., State] = latent_recursion,  # the first T-1
-    last: Callable[..., State] | None = None,  # the last one; None: like the others
+    recursion: Callable[..., State] = latent_recursion,  # one round
+    last: Callable[..., State] | None = None,  # the last round; None: like the others
 ) -> State:  # the next state, with gradient to x and the networks
     "`T-1` latent recursions without gradient, then one with (Figure 3 of the paper)."
     with torch.no_grad():
@@ -55,7 +56,7 @@ def deep_recursion(
 def recomputed(
     net: Net,  # a network
 ) -> Net:  # the same function with the same gradient
-    "Keep only what goes in (activation checkpointing, Chen et al. 2016)."
+    "Keep only what goes in, and recompute the rest (activation checkpointing, Chen et al. 2016)."
     return partial(checkpoint, net, use_reentrant=False)
 
 # %% ../nbs/1_idea/03_recursion.ipynb #a8a84d38
@@ -67,17 +68,15 @@ def one_step_recursion(
     n: int = 6,  # latent updates, only the last with gradient
     answer: Net | None = None,  # f_H, a second network for the answer; None: `net` does both
 ) -> tuple[Tensor, Tensor]:  # y and z, both (B, L, D)
-    "`latent_recursion` with the gradient of its last update of z and of y alone (the 1-step approximation, Figure 2 of the paper)."
+    "`latent_recursion` with the gradient of its last update of z and of y alone (Figure 2 of the paper)."
     with torch.no_grad():
         for _ in range(n - 1):
             z = net(x + y + z)
     return latent_recursion(net, x, y, z, 1, answer)
 
 
-GRADIENTS: dict[str, Callable[..., State] | None] = {
-    'full': None,
-    'one-step': one_step_recursion,
-}  # of the last latent recursion
+# what the last round is, so that it has this gradient; None: the same as the others
+GRADIENTS: dict[str, Callable[..., State] | None] = {'full': None, 'one-step': one_step_recursion}
 
 # %% ../nbs/1_idea/03_recursion.ipynb #54127f23
 @torch.no_grad()
@@ -119,7 +118,7 @@ def multi_scale_z_recursion(
     x: Tensor,  # (B, L, D) embedded question
     y: Tensor,  # (B, L, D) embedded current answer
     *z: Tensor,  # n of them, each (B, L, D)
-    n: int = 6,  # how many, each updated once
+    n: int = 6,  # latent features, each updated once
     answer: Net | None = None,  # f_H, a second network for the answer; None: `net` does both
 ) -> State:  # y and the n z, each (B, L, D)
     "As many latent features as there are updates (Figure 5 of the paper)."
@@ -139,12 +138,26 @@ def direct_recursion(
     "Direct prediction: one pass of the network, no recursion."
     return (net(x + y),)
 
+# %% ../nbs/1_idea/03_recursion.ipynb #b5e0052b
+@dataclass(frozen=True)
+class Features:
+    "What a recursion carries on: how one round changes it, and of how many tensors it consists."
 
-FEATURES: dict[
-    str, tuple[Callable[..., State], Callable[[int], int]]
-] = {  # the latent recursion, and how many tensors its state has, given n
-    'y,z': (latent_recursion, lambda n: 2),
-    'single-z': (single_z_recursion, lambda n: 1),
-    'multi-scale-z': (multi_scale_z_recursion, lambda n: n + 1),
-    'y': (direct_recursion, lambda n: 1),
+    recursion: Callable[..., State]  # one round
+    fixed: int  # tensors of the state, however large n is
+    per_update: int = 0  # and further ones for each of the n latent updates
+
+    def state_size(
+        self,
+        n: int,  # latent updates
+    ) -> int:
+        "Tensors of the state."
+        return self.fixed + self.per_update * n
+
+
+FEATURES = {
+    'y,z': Features(latent_recursion, fixed=2),
+    'single-z': Features(single_z_recursion, fixed=1),
+    'multi-scale-z': Features(multi_scale_z_recursion, fixed=1, per_update=1),
+    'y': Features(direct_recursion, fixed=1),
 }

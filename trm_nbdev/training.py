@@ -46,7 +46,7 @@ from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
 from .solving import accuracies, check_identifiers, think_together
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
-from .tokens import PuzzleSet, Rows, Splits, Stream
+from .tokens import PuzzleSet, Samples, Splits, Stream
 
 # %% ../nbs/1_idea/09_training.ipynb #9efae3c4
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def begin(
 
 
 def to_tensors(
-    rows: Rows,  # a batch of the stream, for all slots
+    rows: Samples,  # a batch of the stream, for all slots
     model: TRM,  # whose batch it will be
 ) -> Batch:  # for this process's slots, all int64 on the model's device, labels IGNORE where there is no answer
     "A batch of the stream, ready for a supervision step; `ValueError` for puzzles that the model has no embedding for."

@@ -64,7 +64,7 @@ def initial_names(
     config: TRMConfig,  # a model
 ) -> list[str]:  # the released code's names of its initial states, in our order
     "What the released code calls the rows of `state0`."
-    many = FEATURES[config.features][1](config.n)
+    many = FEATURES[config.features].state_size(config.n)
     names = {
         'y,z': ['H_init', 'L_init'],
         'single-z': ['L_init'],

@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 
 from .pictures import Movie, animate, step_titles, strip
-from ..tokens import PuzzleSet, Rows, Splits
+from ..tokens import PuzzleSet, Samples, Splits
 
 # %% ../../nbs/2_puzzles/04_arc.ipynb #b02d3a61
 SIDE = 30  # rows and columns of the largest grid
@@ -557,7 +557,7 @@ def augment(
     identifiers: np.ndarray,  # (B,) of the tasks as they are
     versions: Versions,  # to choose from
     pairs: np.ndarray,  # (T,) how many training pairs each task has
-) -> Rows:  # the same pairs in other versions, elsewhere on the canvas, and the identifiers of these
+) -> Samples:  # the same pairs in other versions, elsewhere on the canvas, and the identifiers of these
     "Each pair in a random version of its task, at a random place."
     owners, side = versions.task_of(identifiers), isqrt(inputs.shape[1])
     chosen = rng.integers(versions.first[owners], versions.first[owners + 1])
