@@ -18,7 +18,7 @@ for name in [n for n in os.environ if n.startswith(('TRM_', 'TQDM_'))]:
 os.environ['TRM_CACHE'] = tempfile.mkdtemp()  # nor what the user's cache holds
 atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 
-FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev', 'README_files']
+FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 ENV = os.environ | {'OMP_NUM_THREADS': '1'}
 LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
