@@ -420,7 +420,7 @@ def test_no_test_output_reaches_training(full):
 
 
 def test_training_holds_what_it_should(full):
-    "Training tasks but for validation's tests, evaluation tasks without tests, less two pairs that are versions of tests."
+    "All but hidden tests, and but two pairs that are versions of a hidden test."
     held = {task.name for task in full.valid_tasks}
     expected = [
         (task.name, *pair)

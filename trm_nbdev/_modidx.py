@@ -102,8 +102,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                               'trm_nbdev.engine.checkpoints.save_checkpoint': ( '4_engine_room/checkpoints.html#save_checkpoint',
                                                                                                 'trm_nbdev/engine/checkpoints.py')},
             'trm_nbdev.engine.data': { 'trm_nbdev.engine.data.ArcData': ('4_engine_room/data.html#arcdata', 'trm_nbdev/engine/data.py'),
-                                       'trm_nbdev.engine.data.ArcData.augmentation': ( '4_engine_room/data.html#arcdata.augmentation',
-                                                                                       'trm_nbdev/engine/data.py'),
                                        'trm_nbdev.engine.data.ArcData.benchmark': ( '4_engine_room/data.html#arcdata.benchmark',
                                                                                     'trm_nbdev/engine/data.py'),
                                        'trm_nbdev.engine.data.ArcData.files': ( '4_engine_room/data.html#arcdata.files',

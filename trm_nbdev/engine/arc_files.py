@@ -121,12 +121,7 @@ def _read_grid(value: Any, where: str) -> np.ndarray:
     return grid
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #f73afc44
-PARTS = {  # (version, part) -> the part's name in files
-    (1, 'training'): 'training',
-    (1, 'evaluation'): 'evaluation',
-    (2, 'training'): 'training2',
-    (2, 'evaluation'): 'evaluation2',
-}
+PARTS = [(1, 'training'), (1, 'evaluation'), (2, 'training'), (2, 'evaluation')]  # versions and parts
 
 
 def read_arc(
@@ -150,7 +145,7 @@ def arc_files(
 ) -> tuple[Path, Path]:  # challenges and solutions
     "The files of a part; `ValueError` for an unknown part, `FileNotFoundError` for missing files."
     _check_part(version, part)
-    stem = f'arc-agi_{"concept" if part == "concept" else PARTS[version, part]}'
+    stem = f'arc-agi_{part}{"2" if version == 2 and part != "concept" else ""}'
     for place in (Path(folder), Path(folder) / 'arc-agi'):
         challenges, solutions = place / f'{stem}_challenges.json', place / f'{stem}_solutions.json'
         if challenges.is_file() and solutions.is_file():
@@ -294,13 +289,8 @@ def _compare(recorded: dict[str, Any], ours: dict[str, Any]) -> dict:
     "How many entries differ or are missing on one side, and the first of them."
     names = [*ours, *(name for name in recorded if name not in ours)]
     wrong = [name for name in names if name not in recorded or name not in ours or recorded[name] != ours[name]]
-    return {
-        'difference': float(len(wrong)),
-        'tolerance': 0.0,
-        'compared': len(names),
-        'worst': wrong[0] if wrong else '',
-        'ok': not wrong,
-    }
+    worst = wrong[0] if wrong else ''
+    return dict(difference=float(len(wrong)), tolerance=0.0, compared=len(names), worst=worst, ok=not wrong)
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #a6ef793e
 _ARRAYS = ('inputs', 'labels', 'preds', 'q_halt_logits', 'puzzle_identifiers')

