@@ -151,8 +151,9 @@ def draw_steps(
     titles: Sequence[str] | None = None,  # S titles; None: "step 1", "step 2", ...
 ) -> Figure:
     "The question and the answer after each step, at most eight in a row; `ValueError` for a wrong number of titles."
+    titles = step_titles(predictions, titles)
     width = min(2.5, max(1.35, 0.15 * max(_crop(answer, answer).shape)))
-    return strip(partial(_draw_step, question, predictions, answer), step_titles(predictions, titles), width)
+    return strip(partial(_draw_step, question, predictions, answer), titles, width)
 
 
 def animate_steps(
