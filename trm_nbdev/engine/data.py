@@ -238,7 +238,7 @@ class SudokuData(BenchmarkData):
         return *map(sudoku.to_digits, tokens), self.box
 
     def specification(self) -> dict[str, Any]:
-        # real puzzles come with their clues
+        # `clues` is an argument of the generator only
         return super().specification() | ({'clues': None} if self.folder else {})
 
 

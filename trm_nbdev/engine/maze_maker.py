@@ -77,7 +77,7 @@ _MAX_WASTED = 1_000_000  # mazes drawn in vain before giving up
 
 
 def generate(
-    n: int,  # how many
+    n: int,  # number of mazes
     side: int = 30,  # rows and columns
     min_path: int = 110,  # cells on the path at least, S and G included
     seed: int = 0,  # another seed, other mazes
