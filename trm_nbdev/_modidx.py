@@ -438,8 +438,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'trm_nbdev/engine/weights.py'),
                                           'trm_nbdev.engine.weights._read_config': ( '4_engine_room/weights.html#_read_config',
                                                                                      'trm_nbdev/engine/weights.py'),
-                                          'trm_nbdev.engine.weights._read_weights': ( '4_engine_room/weights.html#_read_weights',
-                                                                                      'trm_nbdev/engine/weights.py'),
                                           'trm_nbdev.engine.weights.load_model': ( '4_engine_room/weights.html#load_model',
                                                                                    'trm_nbdev/engine/weights.py'),
                                           'trm_nbdev.engine.weights.save_model': ( '4_engine_room/weights.html#save_model',

@@ -11,7 +11,6 @@ from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -22,15 +21,8 @@ CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 _CARD = """---
 library_name: trm_nbdev
 ---
-# {name}
-
-A [Tiny Recursive Model](https://arxiv.org/abs/2510.04871) of {parameters:,} parameters, for puzzles of {cells} cells.
-
-```python
-from trm_nbdev.engine.weights import load_model
-
-model = load_model('{name}')  # the path of this folder
-```
+A [Tiny Recursive Model](https://arxiv.org/abs/2510.04871) of {:,} parameters, for puzzles of {} cells.
+To load it: `load_model('path/of/this/folder')`, from `trm_nbdev.engine.weights`.
 """
 
 
@@ -45,8 +37,7 @@ def save_model(
     (folder / WEIGHTS).write_bytes(save(model.state_dict()))  # `save_file` would keep others from reading it
     card = folder / 'README.md'
     if not card.exists():
-        text = _CARD.format(name=folder.name, parameters=n_parameters(model), cells=model.config.seq_len)
-        card.write_text(text, encoding='utf-8')
+        card.write_text(_CARD.format(n_parameters(model), model.config.seq_len), encoding='utf-8')
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #e8bf8af7
 SHIPPED = Path(str(files('trm_nbdev') / 'weights'))
@@ -66,8 +57,10 @@ def load_model(
     if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
         raise ValueError(f'{folder} holds no {" and no ".join(missing)}, expected the files that save_model writes')
     try:
-        model = TRM(_read_config(folder / CONFIG))
-        model.load_state_dict(_read_weights(folder / WEIGHTS))
+        model, tensors = TRM(_read_config(folder / CONFIG)), load_file(folder / WEIGHTS)
+        if wrong := [name for name, t in tensors.items() if not t.is_floating_point()]:
+            raise ValueError(f'{", ".join(wrong)}: weights that are no floating point numbers')
+        model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, TypeError, ValueError, AttributeError) as e:
         raise ValueError(f'{folder} holds no model of this package, or a damaged one: {e}') from e
     return model
@@ -75,16 +68,13 @@ def load_model(
 
 def _find(source: str | Path, revision: str | None) -> Path:
     "The folder of a model, downloaded where it is on the hub."
-    if source in shipped_models():
+    names, folder = shipped_models(), Path(source)
+    if source in names:
         return SHIPPED / source
-    folder = Path(source)
     if folder.is_dir():
         return folder
     if len(folder.parts) != 2 or folder.parent.is_dir():
-        raise ValueError(
-            f'{source} is no folder, no shipped model ({", ".join(shipped_models())}), '
-            'and no name of a model on the hub such as owner/name'
-        )
+        raise ValueError(f'{source} is no folder, no shipped model ({", ".join(names)}), and no owner/name on the hub')
     from huggingface_hub import snapshot_download  # slow to import, and rarely needed
 
     return Path(snapshot_download(str(source), revision=revision, allow_patterns=[CONFIG, WEIGHTS]))
@@ -96,11 +86,3 @@ def _read_config(path: Path) -> TRMConfig:
     if wrong := config.keys() ^ {f.name for f in fields(TRMConfig)}:
         raise ValueError(f'{path.name} and TRMConfig differ in their fields, only one has {", ".join(sorted(wrong))}')
     return TRMConfig(**config)
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    "The tensors of a file, all of them floating point numbers."
-    tensors = load_file(path)
-    if wrong := sorted(name for name, t in tensors.items() if not t.is_floating_point()):
-        raise ValueError(f'{", ".join(wrong)}: weights that are no floating point numbers')
-    return tensors
