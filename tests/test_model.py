@@ -112,3 +112,9 @@ def test_memory_without_gradient_is_not_counted():
     "The first T-1 latent recursions leave nothing behind."
     assert training_memory(replace(SMALL, T=2), 8) == training_memory(replace(SMALL, T=5), 8)
     assert training_memory(replace(SMALL, n=12), 8) > 1.5 * training_memory(SMALL, 8)
+
+
+@pytest.mark.parametrize('changes', [*VARIANTS.values(), dict(puzzle_emb_ndim=16, puzzle_emb_len=2)], ids=str)
+def test_memory_is_counted_of_every_kind_and_less_is_kept_with_recompute(changes):
+    config = replace(SMALL, **changes)
+    assert 0 < training_memory(config, 8, recompute=True) <= training_memory(config, 8)

@@ -6,9 +6,13 @@
 __all__ = ['dummy_step', 'training_memory']
 
 # %% ../../nbs/4_engine_room/11_memory.ipynb #9b071917
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.distributed._tools.mem_tracker import MemTracker
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..act import HALTING
 from ..model import TRM, TRMConfig
@@ -36,7 +40,25 @@ def training_memory(
     with torch.device('meta'):
         model = TRM(config)
     model.recompute = recompute
-    with MemTracker() as tracker:
+    with _Alive() as alive:
         dummy_step(model, batch_size).backward()
-    (peak,) = tracker.get_tracker_snapshot('peak').values()
-    return peak['Total'] - sum(t.nbytes for t in [*model.parameters(), *model.buffers()])
+    return alive.peak
+
+
+class _Alive(TorchDispatchMode):
+    "Inside the `with`, notes the most bytes that tensors made there take at a time."
+
+    # torch.distributed has a MemTracker, but it refuses HRM's second forward pass and sparse gradients.
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[StorageWeakRef, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        made = [t.untyped_storage() for t in tree_leaves(out) if isinstance(t, Tensor) and not t.is_sparse]
+        self.sizes = {ref: size for ref, size in self.sizes.items() if not ref.expired()}
+        self.sizes |= {StorageWeakRef(storage): storage.nbytes() for storage in made}
+        self.peak = max(self.peak, sum(self.sizes.values()))
+        return out
