@@ -41,7 +41,7 @@ def results(changes):
     torch.manual_seed(0)
     torch.nn.init.normal_(t.model.q_head.weight)   # so that puzzles are finished early, or would be but for the exploration
     for k in range(HOW.steps): losses.append(averaged(train_step(t, HOW, to_tensors(stream.batch(k), t.model)).loss))
-    found = {'losses': torch.stack(losses), 'taken': gather(t.carry.steps), 'puzzles': gather(t.carry.puzzles)}
+    found = {'losses': torch.stack(losses), 'taken': gather(t.carry.steps), 'puzzles': gather(t.carry.identifiers)}
     for name, model in (('model', t.model), ('average', t.average)):
         found |= {f'{name}.{k}': v.detach() for k, v in model.state_dict().items()} | {f'{name}.all': gather(parameters_to_vector(model.parameters()).detach()[None])}
     with averaged_weights(t) as model:

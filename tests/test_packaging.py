@@ -16,6 +16,8 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from trm_nbdev.engine.weights import shipped_models
+
 MODULES = sorted((ROOT / 'trm_nbdev').rglob('*.py'))
 NOTEBOOKS = sorted((ROOT / 'nbs').rglob('*.ipynb'))
 REFERENCE = sys.version_info[:2] == (3, 11) and sys.platform == 'linux' and version('torch').endswith('+cpu')
@@ -127,5 +129,7 @@ def test_package_built_from_its_source_archive_imports_and_its_commands_answer(t
     env = {**os.environ, 'PYTHONPATH': str(site)}
     found = run(sys.executable, '-c', 'import trm_nbdev as t; print(t.__version__, t.__file__)', env=env).split()
     assert found == [settings['version'], str(site / 'trm_nbdev' / '__init__.py')]
+    load = 'from trm_nbdev.engine.weights import load_model, shipped_models; print(*map(load_model, shipped_models()))'
+    assert run(sys.executable, '-c', load, env=env).count('TRM(') == len(shipped_models())
     for command in settings['console_scripts'].split():
         assert 'usage' in run(site / 'bin' / command.split('=')[0], '--help', env=env)

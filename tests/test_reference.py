@@ -18,6 +18,7 @@ from conftest import ROOT
 from safetensors.torch import save_file
 
 from trm_nbdev.engine.reference import config_of, load_released, main, part, read_recording, read_weights, to_released
+from trm_nbdev.engine.weights import load_model, save_model
 from trm_nbdev.model import TRM
 from trm_nbdev.training import cxx
 
@@ -106,8 +107,8 @@ def test_weights_of_the_reference_go_in_and_come_out_unchanged(name, tmp_path):
     model = load_released(TRM(config_of(settings, state)), read_weights(tmp_path / 'step_3'))
     back = to_released(model)
     assert back.keys() == state.keys() and all(torch.equal(back[k], state[k]) for k in state)
-    model.save_pretrained(tmp_path / 'model')  # and on, in our own form
-    again = to_released(TRM.from_pretrained(tmp_path / 'model'))
+    save_model(model, tmp_path / 'model')  # and on, in our own form
+    again = to_released(load_model(tmp_path / 'model'))
     assert all(torch.equal(again[k], state[k]) for k in state)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from trm_nbdev.engine.runs import PROFILES, run_spec
+from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.solving import early_stop_effect, solve, solving_speed, stopped, think
 from trm_nbdev.training import can_compile, compile_network
@@ -42,7 +43,7 @@ def test_compiled_code_stops_early_too_and_is_compiled_once(changes):
 def test_a_trained_model_gives_the_same_answers_four_times_as_fast(root):
     spec = run_spec('quick', dict(steps=2 * PROFILES['quick'].train_config.steps))
     model, test = (
-        TRM.from_pretrained(root / 'results' / 'quick' / 'models' / spec.id),
+        load_model(root / 'results' / 'quick' / 'models' / spec.id),
         spec.data.load().test.subset(slice(0, 256)),
     )
     c = early_stop_effect(think(model, test.inputs), solve(model, test.inputs), test)

@@ -253,7 +253,7 @@ def compile_network(
     return able
 
 # %% ../nbs/1_idea/09_training.ipynb #a017c40c
-_CARRIED = ('inputs', 'labels', 'puzzles', 'steps', 'halted')
+_CARRIED = ('inputs', 'labels', 'identifiers', 'steps', 'halted')
 
 
 def to_checkpoint(

@@ -32,6 +32,7 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 from .data import replacing
+from .memory import training_memory
 from trm_nbdev.engine.runs import (
     end_with_parent,
     machine,
@@ -43,7 +44,7 @@ from trm_nbdev.engine.runs import (
     usable_cores,
 )
 from .tables import save_picture, to_markdown
-from ..model import DTYPES, TRMConfig, flops, training_memory
+from ..model import DTYPES, TRMConfig, flops
 from ..network import swiglu_width
 from ..solving import solving_speed
 from ..training import TrainConfig, begin, compile_network, train_step

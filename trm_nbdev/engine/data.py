@@ -99,7 +99,7 @@ class BenchmarkData(ABC):
     @property
     @abstractmethod
     def side(self) -> int:
-        "Rows and columns."
+        "Samples and columns."
 
     @property
     @abstractmethod

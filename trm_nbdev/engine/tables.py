@@ -145,7 +145,7 @@ def computed(
 ) -> dict[str, str]:  # parameters in millions, depth, forward passes per optimisation step
     "Parameters counted on the model, built without memory for its weights; depth and passes as its configuration has them."
     with torch.device('meta'):
-        parameters = n_parameters(TRM(model), puzzles=False)
+        parameters = n_parameters(TRM(model))
     return {'depth': str(model.depth), 'NFP': str(model.nfp), 'params': f'{parameters / 1e6:.2f}M'}
 
 # %% ../../nbs/4_engine_room/13_tables.ipynb #da109646

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from scipy.special import expit
 
 from .pictures import Movie, animate, step_titles, strip
-from ..tokens import PuzzleSet, Rows, Splits
+from ..tokens import PuzzleSet, Samples, Splits
 
 # %% ../../nbs/2_puzzles/04_arc.ipynb #b02d3a61
 SIDE = 30  # rows and columns of the largest grid
@@ -370,7 +370,7 @@ def augment(
     identifiers: np.ndarray,  # (B,) identifiers of the original tasks
     versions: Versions,  # to choose from
     pairs: np.ndarray,  # (T,) number of training pairs of each task
-) -> Rows:  # the same pairs in other versions and places, and the identifiers of these versions
+) -> Samples:  # the same pairs in other versions and places, and the identifiers of these versions
     "Each pair in a random version of its task, at a random place."
     tasks, side = versions.task_indices(identifiers), isqrt(inputs.shape[1])
     chosen = rng.integers(versions.first[tasks], versions.first[tasks + 1])

@@ -1,0 +1,171 @@
+"Models that are saved and loaded again, damaged folders, and whether the models that we ship are what their cards say."
+
+import json
+import runpy
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import save_file
+
+from trm_nbdev.baselines import VARIANTS
+from trm_nbdev.engine.data import BUILT_IN
+from trm_nbdev.engine.weights import CONFIG, SHIPPED, WEIGHTS, load_model, save_model, shipped_models
+from trm_nbdev.model import TRM, TRMConfig, n_parameters
+from trm_nbdev.solving import solved_puzzles, think
+
+SMALL = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4)
+KINDS = VARIANTS | {
+    'float64': dict(dtype='float64'),
+    'puzzle embeddings': dict(num_puzzle_identifiers=3, puzzle_emb_ndim=16, puzzle_emb_len=2, positions='learned'),
+}
+SHIP = runpy.run_path(str(ROOT / 'tools' / 'ship.py'))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    "A folder that holds a small model."
+    torch.manual_seed(0)
+    save_model(TRM(SMALL), tmp_path / 'small')
+    return tmp_path / 'small'
+
+
+def changed(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_a_model_comes_back_as_it_was(name, tmp_path):
+    model = TRM(replace(SMALL, **KINDS[name]))
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    assert again.config == model.config and again.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(w, again.state_dict()[k]) for k, w in model.state_dict().items())
+
+
+def test_a_card_is_written_once(folder):
+    card = folder / 'README.md'
+    assert f'{n_parameters(TRM(SMALL)):,} parameters' in card.read_text()
+    assert huggingface_hub.ModelCard.load(card).data.library_name == 'trm_nbdev'
+    card.write_text('my own')
+    save_model(TRM(SMALL), str(folder))
+    assert card.read_text() == 'my own'
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'results').glob('*/models/*')), ids=lambda p: p.name)
+def test_models_of_earlier_versions_are_still_read(path):
+    assert n_parameters(load_model(path)) > 0
+
+
+def cut_off(folder: Path) -> None:
+    weights = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(weights[: len(weights) // 2])
+
+
+def with_a_layer_too_few(folder: Path) -> None:
+    shutil.copy(folder / CONFIG, folder / 'kept')
+    save_model(TRM(replace(SMALL, layers=1)), folder)
+    shutil.move(folder / 'kept', folder / CONFIG)
+
+
+def with_a_layer_too_many(folder: Path) -> None:
+    changed(folder / CONFIG, '"layers": 2', '"layers": 1')
+
+
+def of_integers(folder: Path) -> None:
+    save_file({k: w.int() for k, w in load_model(folder).state_dict().items()}, folder / WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    'damage, message',
+    [
+        (cut_off, 'holds no model of this package, or a damaged one'),
+        (with_a_layer_too_few, 'Missing key.*blocks.1'),
+        (with_a_layer_too_many, 'Unexpected key.*blocks.1'),
+        (of_integers, 'weights that are no floating point numbers'),
+        (lambda f: (f / WEIGHTS).write_bytes(b''), 'or a damaged one'),
+        (lambda f: (f / CONFIG).write_text('{"architectures": ["BertModel"], "hidden_size": 768}'), 'architectures'),
+        (lambda f: (f / CONFIG).write_text('[not JSON'), 'or a damaged one'),
+        (lambda f: (f / CONFIG).write_text('[1, 2]'), 'or a damaged one'),
+        (lambda f: (f / CONFIG).write_bytes(b'\xff\xfe'), 'or a damaged one'),
+        (lambda f: changed(f / CONFIG, '"n": 2', '"n": -6'), 'n is -6'),
+        (lambda f: changed(f / CONFIG, '"n": 2,', ''), 'only one has n'),
+        (lambda f: changed(f / CONFIG, '"hidden_size": 16', '"hidden_size": 32'), 'size mismatch'),
+        (lambda f: changed(f / CONFIG, '"expansion": 4.0', '"expansion": "4"'), 'or a damaged one'),
+        (lambda f: changed(f / CONFIG, '"vocab_size": 8', f'"vocab_size": {10**30}'), 'or a damaged one'),
+        (lambda f: (f / CONFIG).unlink(), 'holds no config.json, expected'),
+        (lambda f: (f / WEIGHTS).unlink(), 'holds no model.safetensors, expected'),
+    ],
+)
+def test_a_damaged_or_foreign_folder_is_refused(damage, message, folder):
+    damage(folder)
+    with pytest.raises(ValueError, match=f'(?s){message}'):
+        load_model(folder)
+
+
+@pytest.mark.parametrize('typo', ['sudoku-5x5', 'results/typo/small', '/nowhere/small', '../typo', ''])
+def test_a_typo_is_no_name_on_the_hub(typo, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', lambda *a, **k: pytest.fail('it asks the hub'))
+    with pytest.raises(ValueError, match='is no folder, no shipped model|holds no config.json'):
+        load_model(typo)
+
+
+def test_a_model_on_the_hub_is_downloaded_without_anything_else(folder, monkeypatch):
+    calls = []
+    monkeypatch.setattr(huggingface_hub, 'snapshot_download', lambda *a, **k: calls.append((a, k)) or str(folder))
+    assert load_model('owner/name', revision='v1').config == SMALL
+    assert calls == [(('owner/name',), dict(revision='v1', allow_patterns=[CONFIG, WEIGHTS]))]
+
+
+def test_a_folder_of_the_same_name_needs_a_path(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    folder.rename('sudoku-6x6')
+    assert load_model('./sudoku-6x6').config == load_model(Path('sudoku-6x6')).config == SMALL
+    assert load_model('sudoku-6x6').config.hidden_size == 32
+
+
+# ---- the models that come with the package
+
+
+def record_of(name: str) -> dict:
+    return json.loads((SHIPPED / name / 'record.json').read_text(encoding='utf-8'))
+
+
+@pytest.mark.parametrize('name', shipped_models())
+def test_a_shipped_model_is_that_of_its_record_and_its_card(name):
+    model, record = load_model(name), record_of(name)
+    assert TRMConfig(**record['model']) == model.config and record['parameters'] == n_parameters(model)
+    assert (SHIPPED / name / 'README.md').read_text(encoding='utf-8') == SHIP['card'](name, record)
+    assert huggingface_hub.ModelCard.load(SHIPPED / name / 'README.md').data.license == 'apache-2.0'
+
+
+@pytest.mark.parametrize('name', shipped_models())
+def test_a_shipped_model_solves_what_its_record_says(name, n=128):
+    "The first test puzzles; another machine rounds differently, which may cost or win a puzzle or two."
+    record = record_of(name)
+    kind = type(BUILT_IN[record['benchmark']])
+    data = kind(**{f.name: record['data'][f.name] for f in fields(kind) if f.name in record['data']})
+    test = data.load().test
+    assert test.digest == record['data']['test_digest']
+    bits = np.frombuffer(bytes.fromhex(record['results']['ema']['which']), np.uint8)
+    recorded = np.unpackbits(bits)[:n].astype(bool)
+    answers = think(load_model(name), test.inputs[:n])
+    right = solved_puzzles(answers.tokens[-1], test.labels[:n])
+    assert (right != recorded).sum() <= 0.05 * n
+    assert abs(int(right.sum()) - int(recorded.sum())) <= 0.03 * n
+
+
+def test_a_model_is_shipped_with_its_own_record_only(tmp_path, folder):
+    source = SHIPPED / 'sudoku-6x6'
+    place = SHIP['ship'](source / 'record.json', source, 'mine', tmp_path / 'shipped')
+    assert sorted(f.name for f in place.iterdir()) == ['README.md', CONFIG, WEIGHTS, 'record.json']
+    assert "load_model('mine')" in (place / 'README.md').read_text() and load_model(place)
+    with pytest.raises(ValueError, match='holds another model than that of'):
+        SHIP['ship'](source / 'record.json', folder, 'mine', tmp_path / 'shipped')

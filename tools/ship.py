@@ -1,0 +1,98 @@
+"Ship a trained model with the package: python tools/ship.py RECORD MODEL_FOLDER NAME"
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from trm_nbdev.engine.weights import CONFIG, SHIPPED, WEIGHTS
+
+CARD = """---
+library_name: trm_nbdev
+license: apache-2.0
+---
+# {name}
+
+A [Tiny Recursive Model](https://arxiv.org/abs/2510.04871) for {kind}.
+
+```python
+from trm_nbdev.engine.weights import load_model
+
+model = load_model('{name}')
+```
+
+| | |
+|---|---|
+| model | {mixer}, width {model[hidden_size]}, {model[layers]} layers, n={model[n]}, T={model[T]} |
+| parameters | {parameters:,} |
+| training puzzles | {data[train_puzzles]:,} of `{data[name]}`: {difficulty}; {augmentation} |
+| training | {how[steps]:,} steps of {how[batch_size]} samples |
+| time | {minutes:.1f} minutes on {threads}, {machine[processor]} |
+| seeds | one training, seed {seed} |
+| test puzzles solved | {test[solved]:,} of {test[puzzles]:,}: {exact:.1f} %, 95 % interval {low:.1f} to {high:.1f} % |
+| made with | trm_nbdev {machine[trm_nbdev]}, revision {machine[git]}, torch {machine[torch]} |
+
+The weights are the averaged ones. They were tested once, with {model[n_sup]} supervision steps, on puzzles that are
+not in the training set. All numbers are from `record.json`, the record of the training.
+
+## What it cannot do
+
+- It reads {kind} and nothing else. A grid of another size is refused.
+- It can be wrong: {wrong:,} of the {test[puzzles]:,} test puzzles were not solved. Check an answer against the rules.
+  The halting logit says how sure the model is, and that can be wrong, too.
+- It was tested on puzzles made like those of its training. How it does on others was not measured.
+- The interval says what other test puzzles might have given. A training with another seed may end further away.
+"""
+
+
+def words(record: dict[str, Any]) -> dict[str, str]:
+    "What the model and its puzzles are called."
+    data, mixer = record['data'], {'mlp': 'TRM-MLP', 'attention': 'TRM-Att'}[record['model']['mixer']]
+    threads = record['how']['threads']
+    common = dict(mixer=mixer, threads='1 thread' if threads == 1 else f'{threads} threads')
+    if 'box' in data:
+        rows, columns = data['box']
+        return common | dict(
+            kind=f'{rows * columns}×{rows * columns} Sudokus with boxes of {rows}×{columns}',
+            difficulty='no clue can be spared' if data['clues'] is None else f'{data["clues"]} clues',
+            augmentation='every sample is changed by a random symmetry',
+        )
+    return common | dict(
+        kind=f'mazes of {data["side"]}×{data["side"]} cells',
+        difficulty=f'the shortest path has at least {data["min_path"]} cells',
+        augmentation='every sample is turned or mirrored at random' if data['augmented'] else 'without augmentation',
+    )
+
+
+def card(name: str, record: dict[str, Any]) -> str:
+    "The README.md of a model, written from the record of its training."
+    test = record['results']['ema']
+    numbers = dict(
+        test=test,
+        exact=100 * test['exact'],
+        low=100 * test['low'],
+        high=100 * test['high'],
+        wrong=test['puzzles'] - test['solved'],
+        minutes=record['seconds']['training'] / 60,
+    )
+    return CARD.format_map(record | words(record) | numbers | {'name': name})
+
+
+def ship(record: Path, folder: Path, name: str, shipped: Path = SHIPPED) -> Path:
+    "Copy a model and its record to the package's models, and write its card; ValueError if they do not fit."
+    content = json.loads(record.read_text(encoding='utf-8'))
+    if json.loads((folder / CONFIG).read_text(encoding='utf-8')) != content['model']:
+        raise ValueError(f'{folder} holds another model than that of {record}')
+    place = shipped / name
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (folder / CONFIG, folder / WEIGHTS):
+        (place / file.name).write_bytes(file.read_bytes())
+    (place / 'record.json').write_bytes(record.read_bytes())
+    (place / 'README.md').write_text(card(name, content), encoding='utf-8')
+    return place
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    print(ship(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
