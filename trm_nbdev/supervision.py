@@ -64,7 +64,7 @@ class Carry:
     state: State  # current answers and latent reasoning, each (B, L, D), detached
     inputs: Tensor  # (B, L) tokens of the questions
     labels: Tensor  # (B, L) tokens of the answers, IGNORE where not graded
-    puzzles: Tensor  # (B,) identifiers, for models with puzzle embeddings (see the chapter on the model)
+    identifiers: Tensor  # (B,) for models with puzzle embeddings (see the chapter on the model)
     steps: Tensor  # (B,) supervision steps taken on the puzzle
     halted: Tensor  # (B,) bool: finished, to be refilled
 
@@ -99,7 +99,7 @@ def refill(
     "Put a fresh puzzle and the initial state into every slot that has finished; the others ignore the offer."
     h, c = carry.halted, carry
     inputs, labels, puzzles = (
-        pick(h, new, old) for new, old in zip(batch, (c.inputs, c.labels, c.puzzles), strict=True)
+        pick(h, new, old) for new, old in zip(batch, (c.inputs, c.labels, c.identifiers), strict=True)
     )
     begun = tuple(pick(h, new, old) for new, old in zip(state, c.state, strict=True))
     return Carry(begun, inputs, labels, puzzles, c.steps.masked_fill(h, 0), torch.zeros_like(h))
@@ -139,10 +139,10 @@ def supervision_step(
 ) -> tuple[Carry, StepResult]:  # the next carry, and the loss to back-propagate
     "One of the up to N_sup steps of Figure 3: deep recursion, loss, detached state for the next step."
     c = refill(carry, initial, batch)
-    state, logits, q = model(c.inputs, c.state, c.puzzles)
+    state, logits, q = model(c.inputs, c.state, c.identifiers)
     c = replace(c, state=tuple(s.detach() for s in state), steps=c.steps + 1)
     with torch.no_grad():
-        target = continue_target(model(c.inputs, c.state, c.puzzles)[2], c.steps) if continue_target else None
+        target = continue_target(model(c.inputs, c.state, c.identifiers)[2], c.steps) if continue_target else None
     right = solved(logits.detach(), c.labels)
     ce, halting = stablemax_cross_entropy(logits, c.labels).mean(), halting_loss(q, right, target)
     result = StepResult(

@@ -48,13 +48,14 @@ from trm_nbdev.engine.data import (
     replacing,
     source_of,
 )
-from .devices import broadcast_decision, rank, ranks
+from .devices import broadcast_decision, rank, ranks, think_together
+from .long_runs import averaged_weights, cxx, fixed_threads, train_resumable
 from ..model import TRM, TRMConfig, cost, n_parameters
 from ..puzzles.arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from ..recursion import residuals
-from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize, think_together
+from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize
 from ..tokens import PuzzleSet
-from ..training import TrainConfig, Training, averaged_weights, cxx, fixed_threads, train
+from ..training import TrainConfig, Training
 
 # %% ../../nbs/4_engine_room/12_runs.ipynb #c178c910
 @dataclass(frozen=True)
@@ -452,7 +453,7 @@ def train_and_test(
         if isinstance(splits, ArcSplits)
         else spec.model
     )
-    t = train(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
+    t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
     if keep and rank() == 0:
         with replacing(keep) as new:
             t.average.save_pretrained(new)
