@@ -24,7 +24,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.utils import parameters_to_vector
 
-from trm_nbdev.engine.devices import averaged, begin_together, gather, process_group, rank, step_together, think_together
+from trm_nbdev.engine.devices import averaged, begin_together, gather, process_group, rank
+from trm_nbdev.engine.devices import step_together, think_together
 from trm_nbdev.engine.long_runs import averaged_weights
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.tokens import PuzzleSet, Stream

@@ -149,10 +149,14 @@ def train_step(
     average_gradients: Callable | None = None,  # of several processes: given the weights, averages their gradients
 ) -> StepResult:  # losses and what was solved, slot by slot
     "One supervision step, one optimiser step, one step of the average; errors as `check_finite`."
-    rule, n_sup, initial = HALTING[t.model.config.halting], t.model.config.n_sup, t.model.initial(len(batch[0]))
+    rule, n_sup = HALTING[t.model.config.halting], t.model.config.n_sup
     halt = partial(act, n_sup=n_sup, exploration=train_config.exploration, generator=t.generator, stop=rule.stop)
-    halt, weight = for_all_slots(halt) if for_all_slots else halt, train_config.halt_weight
-    t.carry, result = supervision_step(t.model, t.carry, initial, batch, halt, weight, rule.target(n_sup))
+    if for_all_slots:
+        halt = for_all_slots(halt)
+    initial, continue_target = t.model.initial(len(batch[0])), rule.target(n_sup)
+    t.carry, result = supervision_step(
+        t.model, t.carry, initial, batch, halt, train_config.halt_weight, continue_target
+    )
     t.model.zero_grad()
     result.loss.backward()
     if average_gradients:

@@ -151,7 +151,7 @@ def from_checkpoint(
 
 
 def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    "What has a name that begins with `prefix`, without it."
+    "The values whose names begin with `prefix`, under the rest of their names."
     return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #b0be1668
@@ -234,7 +234,7 @@ def _loop(
     log: Callable[[dict], None] | None,
     checkpointer: Checkpointer,
 ) -> None:
-    "All steps that are left."
+    "Make the steps that are left, validate and log on the way."
     started, options = time.perf_counter() - t.seconds, {'disable': True} if rank() else {}
     with progress(train_config.steps, 'training', initial=t.step, unit='step', **options) as bar:
         while t.step < train_config.steps:
@@ -262,7 +262,7 @@ def _metrics(t: Training, train_config: TrainConfig, result: StepResult) -> dict
         lr=t.optimizers[0].param_groups[0]['lr'],
         seconds=round(t.seconds, 2),
         rate=round(t.step * train_config.batch_size / t.seconds, 1),
-        **{name: averaged(v.detach().float().mean()).item() for name, v in means.items()},
+        **{name: averaged(v.float().mean()).item() for name, v in means.items()},
     )
 
 
