@@ -11,25 +11,30 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from trm_nbdev.engine.checkpoints import load_checkpoint
+from trm_nbdev.engine.checkpoints import load_checkpoint, save_checkpoint
 from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.long_runs import train_resumable
 from trm_nbdev.engine.runs import run_spec
 from trm_nbdev.model import TRMConfig
-from trm_nbdev.training import TrainConfig, train
+from trm_nbdev.training import TrainConfig
 
 TRAIN = """
 import sys
 from pathlib import Path
 from safetensors.torch import save_file
 from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.long_runs import train_resumable
 from trm_nbdev.model import TRMConfig
-from trm_nbdev.training import TrainConfig, train
+from trm_nbdev.training import TrainConfig
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4)
-how = TrainConfig(steps=250, batch_size=8, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=5)
+train_config = TrainConfig(steps=250, batch_size=8, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=5)
 folder, out = map(Path, sys.argv[1:])
-t = train(config, how, SudokuData(n_train=32, n_valid=4, n_test=4).load(), seed=3, checkpoints=folder, every=.01)
-save_file({f'{i}.{k}': v.contiguous() for i, part in enumerate((t.model, t.averaged)) for k, v in part.state_dict().items()}, out)
+puzzles = SudokuData(n_train=32, n_valid=4, n_test=4).load()
+t = train_resumable(config, train_config, puzzles, seed=3, checkpoints=folder, every=.01)
+parts = enumerate((t.model, t.averaged))
+save_file({f'{i}.{k}': v.contiguous() for i, part in parts for k, v in part.state_dict().items()}, out)
 print(t.curve)
 """
 
@@ -66,6 +71,41 @@ def test_killed_ten_times_it_ends_with_the_same_bits(tmp_path):
     assert len(list(folder.glob('step_*'))) == 4 and not list(folder.glob('.*'))  # the last two, nothing half-written
 
 
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def cut_off(file):
+    file.write_bytes(file.read_bytes()[:20])
+
+
+@pytest.mark.parametrize(
+    'damage, name',
+    [
+        (flip_a_bit, 'step_30.safetensors'),
+        (cut_off, 'step_30.safetensors'),
+        (Path.unlink, 'step_30.safetensors'),
+        (cut_off, 'step_30.json'),
+    ],
+)
+def test_of_a_damaged_checkpoint_the_one_before_is_used(damage, name, tmp_path):
+    for step in (10, 20, 30):
+        save_checkpoint(tmp_path, step, {'w': torch.full((3,), float(step))}, {})
+    damage(tmp_path / name)
+    with pytest.warns(UserWarning, match='the checkpoint of step 30 in .* is damaged'):
+        step, tensors, _ = load_checkpoint(tmp_path)
+    assert step == 20 and tensors['w'].tolist() == [20.0] * 3
+
+
+def test_a_checkpoint_that_was_never_finished_is_passed_over_without_a_warning(tmp_path, recwarn):
+    for step in (10, 20):
+        save_checkpoint(tmp_path, step, {'w': torch.zeros(3)}, {})
+    (tmp_path / 'step_20.json').unlink()
+    assert load_checkpoint(tmp_path)[0] == 10 and not recwarn.list
+
+
 def test_a_disk_without_room_costs_checkpoints_and_not_the_training(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, 'No space left on device')
@@ -74,9 +114,8 @@ def test_a_disk_without_room_costs_checkpoints_and_not_the_training(tmp_path, mo
     config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
     train_config = TrainConfig(steps=3, batch_size=4, warmup=1, weight_decay=0.1, evaluations=1)
     with pytest.warns(UserWarning, match='no checkpoint at step 1: .*No space left on device'):
-        t = train(
-            config, train_config, SudokuData(n_train=8, n_valid=2, n_test=2).load(), checkpoints=tmp_path, every=0
-        )
+        puzzles = SudokuData(n_train=8, n_valid=2, n_test=2).load()
+        t = train_resumable(config, train_config, puzzles, checkpoints=tmp_path, every=0)
     assert t.step == 3 and load_checkpoint(tmp_path) is None and list(tmp_path.iterdir()) == []
 
 

@@ -18,44 +18,56 @@ from trm_nbdev.engine.checkpoints import kept_steps
 FIVE_STEPS = """
 import sys
 from dataclasses import replace
+
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.nn.utils import parameters_to_vector
-from trm_nbdev.engine.devices import averaged, gather, rank, share, process_group
+
+from trm_nbdev.engine.devices import averaged, begin_together, gather, process_group, rank
+from trm_nbdev.engine.devices import step_together, think_together
+from trm_nbdev.engine.long_runs import averaged_weights
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.tokens import PuzzleSet, Stream
-from trm_nbdev.solving import think_together
-from trm_nbdev.training import TrainConfig, averaged_weights, begin, to_tensors, train_step
+from trm_nbdev.training import TrainConfig
 
 BASE = TRMConfig(vocab_size=6, seq_len=16, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float64')
-WITH_PUZZLES = dict(num_puzzle_identifiers=9, puzzle_emb_ndim=16, puzzle_emb_len=1)
-MODELS = {'TRM-MLP': {}, 'puzzles': WITH_PUZZLES, 'HRM': WITH_PUZZLES | dict(mixer='attention', answer_layers=2, gradient='one-step', halting='q-learning')}
-HOW = TrainConfig(steps=5, batch_size=12, lr=1e-2, warmup=2, weight_decay=.1, exploration=.5)
+NAMED = dict(num_puzzle_identifiers=9, puzzle_emb_ndim=16, puzzle_emb_len=1)
+HRM = dict(mixer='attention', answer_layers=2, gradient='one-step', halting='q-learning')
+MODELS = {'TRM-MLP': {}, 'puzzles': NAMED, 'HRM': NAMED | HRM}
+TRAIN_CONFIG = TrainConfig(steps=5, batch_size=12, lr=1e-2, warmup=2, weight_decay=.1, exploration=.5)
 rng = np.random.default_rng(0)
 tokens = rng.integers(1, 6, (2, 60, 16)).astype(np.uint8)
 PUZZLES = PuzzleSet('noise', *tokens, (4, 4), 6, identifiers=rng.integers(0, 9, 60))
 
+
 def results(changes):
-    t, stream, losses = begin(replace(BASE, **changes), HOW, seed=1), Stream(PUZZLES, HOW.batch_size), []
+    t, losses = begin_together(replace(BASE, **changes), TRAIN_CONFIG, seed=1), []
+    stream = Stream(PUZZLES, TRAIN_CONFIG.batch_size)
     torch.manual_seed(0)
-    torch.nn.init.normal_(t.model.q_head.weight)   # so that puzzles are finished early, or would be but for the exploration
-    for k in range(HOW.steps): losses.append(averaged(train_step(t, HOW, to_tensors(stream.batch(k), t.model)).loss))
-    found = {'losses': torch.stack(losses), 'taken': gather(t.carry.steps), 'puzzles': gather(t.carry.identifiers)}
+    torch.nn.init.normal_(t.model.q_head.weight)  # now some puzzles are finished early, unless exploration forbids it
+    for k in range(TRAIN_CONFIG.steps):
+        losses.append(averaged(step_together(t, TRAIN_CONFIG, stream.batch(k)).loss))
+    found = {'losses': torch.stack(losses), 'taken': gather(t.carry.steps), 'named': gather(t.carry.identifiers)}
     for name, model in (('model', t.model), ('average', t.average)):
-        found |= {f'{name}.{k}': v.detach() for k, v in model.state_dict().items()} | {f'{name}.all': gather(parameters_to_vector(model.parameters()).detach()[None])}
+        found |= {f'{name}.{k}': v.detach() for k, v in model.state_dict().items()}
+        found[f'{name}.all'] = gather(parameters_to_vector(model.parameters()).detach()[None])
     with averaged_weights(t) as model:
         for N in (1, 8, 21):
             a = think_together(model, PUZZLES.inputs[:N], PUZZLES.identifiers[:N], batch_size=8)
             found |= {f'answers.{N}': torch.from_numpy(a.tokens.copy()), f'q.{N}': torch.from_numpy(a.q.copy())}
     return found
 
-def everything(): return {f'{name} {k}': v.clone() for name, changes in MODELS.items() for k, v in results(changes).items()}
+
+def everything():
+    return {f'{name} {k}': v.clone() for name, changes in MODELS.items() for k, v in results(changes).items()}
+
 
 if __name__ == '__main__':
     with process_group():
         found = everything()
-        if rank() == 0: save_file(found, sys.argv[1])
+        if rank() == 0:
+            save_file(found, sys.argv[1])
 """
 
 
@@ -105,26 +117,34 @@ def test_two_processes_make_the_steps_of_one(five_steps, name):
 
 
 TRAIN = """
-import os, sys
+import os
+import sys
 from pathlib import Path
+
 from safetensors.torch import save_file
+
 from trm_nbdev.engine.data import SudokuData
-from trm_nbdev.engine.devices import rank, process_group
+from trm_nbdev.engine.devices import process_group, rank
+from trm_nbdev.engine.long_runs import train_resumable
 from trm_nbdev.model import TRMConfig
-from trm_nbdev.training import TrainConfig, train
+from trm_nbdev.training import TrainConfig
+
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float32')
-how = TrainConfig(steps=60, batch_size=12, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=3)
+train_config = TrainConfig(steps=60, batch_size=12, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=3)
+puzzles = SudokuData(n_train=32, n_valid=5, n_test=4).load()
 folder, out = map(Path, sys.argv[1:])
 with process_group():
     folder.with_suffix(f'.{rank()}').write_text(str(os.getpid()))
-    t = train(config, how, SudokuData(n_train=32, n_valid=5, n_test=4).load(), seed=3, checkpoints=folder, every=.01)
-    if rank() == 0: save_file({f'{i}.{k}': v.contiguous() for i, part in enumerate((t.model, t.averaged)) for k, v in part.state_dict().items()}, out)
+    t = train_resumable(config, train_config, puzzles, seed=3, checkpoints=folder, every=.01)
+    if rank() == 0:
+        parts = enumerate((t.model, t.averaged))
+        save_file({f'{i}.{k}': v.contiguous() for i, part in parts for k, v in part.state_dict().items()}, out)
     print(t.curve)
 """
 
 
 def test_a_lost_process_ends_the_run_with_advice_that_is_good(tmp_path, monkeypatch):
-    "With three processes, because two sum in any order to the same bits. The one that is killed is the one that writes checkpoints."
+    "With three processes, because two sum in any order to the same bits. The one that writes checkpoints is killed."
     program, folder = tmp_path / 'train.py', tmp_path / 'b'
     program.write_text(TRAIN)
     whole = torchrun(3, program, tmp_path / 'a', tmp_path / 'a.safetensors')
@@ -157,18 +177,22 @@ def test_a_lost_process_ends_the_run_with_advice_that_is_good(tmp_path, monkeypa
 
 
 STUCK = """
-import ctypes, sys
+import ctypes
+import sys
 from pathlib import Path
+
 from trm_nbdev.engine.devices import on_lost_process, process_group
+
 lock = ctypes.create_string_buffer(128)
-with process_group(), on_lost_process(lambda: 'last words'):
+with process_group(), on_lost_process(lambda: 'how to go on'):
     Path(sys.argv[1]).touch()
-    for _ in range(2): ctypes.CDLL(None).pthread_mutex_lock(lock)   # a lock of C that is never released
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(lock)  # a lock of C that is never released
 """
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='there are no signals and no pthreads')
-def test_last_words_are_said_by_a_process_that_hangs(tmp_path):
+def test_a_process_that_hangs_still_prints_the_message(tmp_path):
     "As it does on a GPU that waits for one that is gone."
     (tmp_path / 'stuck.py').write_text(STUCK)
     p = torchrun(1, tmp_path / 'stuck.py', tmp_path / 'ready')
@@ -176,7 +200,7 @@ def test_last_words_are_said_by_a_process_that_hangs(tmp_path):
         time.sleep(0.01)
     time.sleep(0.2)
     p.send_signal(signal.SIGTERM)  # torchrun passes it on
-    assert 'last words' in p.communicate()[1] and p.returncode != 0
+    assert 'how to go on' in p.communicate()[1] and p.returncode != 0
 
 
 def test_trm_rerun_under_torchrun_leaves_one_record_that_is_found_again(tmp_path):

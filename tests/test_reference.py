@@ -17,10 +17,10 @@ import torch
 from conftest import ROOT
 from safetensors.torch import save_file
 
+from trm_nbdev.engine.long_runs import cxx
 from trm_nbdev.engine.reference import config_of, load_released, main, part, read_recording, read_weights, to_released
 from trm_nbdev.engine.weights import load_model, save_model
 from trm_nbdev.model import TRM
-from trm_nbdev.training import cxx
 
 REFERENCE = ROOT.parent / 'shared' / 'reference'
 SIX = ['trm_att', 'trm_mlp', 'trm_single_z', 'trm_multi_scale_z', 'hrm', 'direct_pred']

@@ -11,15 +11,17 @@ from torch.utils._pytree import tree_leaves
 
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine.data import BUILT_IN, SudokuData
+from trm_nbdev.engine.long_runs import can_compile, compile_network, train_resumable
 from trm_nbdev.engine.runs import PROFILES, data_of, read_record, run_spec, solve_tests, train_and_test
 from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
+from trm_nbdev.solving import think
 from trm_nbdev.tokens import Stream
-from trm_nbdev.training import TrainConfig, begin, can_compile, compile_network, evaluate, to_tensors, train, train_step
+from trm_nbdev.training import TrainConfig, begin, to_tensors, train_step
 
 PUZZLES = SudokuData(n_train=32, n_valid=4, n_test=4)
 TINY = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, dtype='float32')
-HOW = TrainConfig(steps=4, batch_size=8, lr=1e-3, warmup=2, weight_decay=0.1, evaluations=1)
+TRAIN_CONFIG = TrainConfig(steps=4, batch_size=8, lr=1e-3, warmup=2, weight_decay=0.1, evaluations=1)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +39,12 @@ def test_compiled_training_follows_the_plain_one(changes):
     if not can_compile(torch.device('cpu')):
         pytest.skip('no C++ compiler')
     config, stream = replace(TINY, **changes), Stream(PUZZLES.load().train, 8)
-    plain, compiled = begin(config, HOW), begin(config, HOW)
+    plain, compiled = begin(config, TRAIN_CONFIG), begin(config, TRAIN_CONFIG)
     assert compile_network(compiled.model)
     for k in range(3):
-        a, b = (train_step(t, HOW, to_tensors(stream.batch(k), t.model)).loss.item() for t in (plain, compiled))
+        a, b = (
+            train_step(t, TRAIN_CONFIG, to_tensors(stream.batch(k), t.model)).loss.item() for t in (plain, compiled)
+        )
         assert a == pytest.approx(b, rel=1e-3)
 
 
@@ -68,28 +72,53 @@ class Types(TorchDispatchMode):
     ids=str,
 )
 def test_nothing_needs_float64_which_some_gpus_do_not_have(changes):
-    t = begin(replace(TINY, dtype='bfloat16', **changes), HOW)
+    t = begin(replace(TINY, dtype='bfloat16', **changes), TRAIN_CONFIG)
     batch = to_tensors(Stream(PUZZLES.load().train, 8).batch(0), t.model)
     with Types() as types:
         for _ in range(2):
-            train_step(t, HOW, batch)
-        evaluate(t, PUZZLES.load().valid)
+            train_step(t, TRAIN_CONFIG, batch)
+        think(t.average, PUZZLES.load().valid.inputs)
     assert torch.bfloat16 in types.seen and torch.float64 not in types.seen
 
 
 def test_bfloat16_learns_what_float32_learns():
     ends = {}
     for dtype in ('float32', 'bfloat16'):
-        t = train(replace(TINY, dtype=dtype), replace(HOW, steps=60, lr=3e-3, evaluations=1), PUZZLES.load(), seed=0)
+        train_config = replace(TRAIN_CONFIG, steps=60, lr=3e-3)
+        t = train_resumable(replace(TINY, dtype=dtype), train_config, PUZZLES.load())
         ends[dtype] = t.curve[-1]['loss']
-    assert max(ends.values()) < 1.9 and abs(ends['float32'] - ends['bfloat16']) < 0.15, (
-        ends
-    )  # knowing nothing costs log 8 = 2.08
+    assert max(ends.values()) < 1.9  # knowing nothing costs log 8 = 2.08
+    assert abs(ends['float32'] - ends['bfloat16']) < 0.15, ends
 
 
 def test_a_loss_that_is_no_number_ends_the_training():
     with pytest.raises(FloatingPointError, match=r'at step \d+ the loss is nan, and the largest gradient nan, in '):
-        train(TINY, replace(HOW, steps=60, lr=float('inf')), PUZZLES.load())
+        train_resumable(TINY, replace(TRAIN_CONFIG, steps=60, lr=float('inf')), PUZZLES.load())
+
+
+@pytest.mark.parametrize(
+    'wrong, expected',
+    [
+        (dict(steps=0), 'steps is 0, expected at least 1'),
+        (dict(warmup=-5), 'warmup is -5, expected at least 0'),
+        (dict(lr=-1.0), 'lr is -1.0, expected a positive number'),
+        (dict(lr=float('nan')), 'lr is nan'),
+        (dict(exploration=2.0), 'exploration is 2.0, expected a share between 0 and 1'),
+        (dict(optimizer='sgd'), "optimizer is 'sgd', expected one of adamw, adam-atan2"),
+    ],
+    ids=str,
+)
+def test_a_number_that_makes_no_sense_is_refused(wrong, expected):
+    with pytest.raises(ValueError, match=expected):
+        TrainConfig(**wrong)
+
+
+@pytest.mark.parametrize('identifier', [-1, 3])
+def test_a_puzzle_without_an_embedding_is_refused(identifier):
+    model = TRM(replace(TINY, num_puzzle_identifiers=3, puzzle_emb_ndim=16, puzzle_emb_len=1))
+    inputs, labels, _ = Stream(PUZZLES.load().train, 8).batch(0)
+    with pytest.raises(ValueError, match=f'identifier {identifier}, expected 0 to 2'):
+        to_tensors((inputs, labels, np.full(8, identifier)), model)
 
 
 def test_the_recorded_run_of_twice_the_quick_budget_solves_over_95_percent(root):

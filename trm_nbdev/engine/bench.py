@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,10 +30,11 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
 from .data import replacing
-from .memory import training_memory
+from .long_runs import compile_network
 from trm_nbdev.engine.runs import (
     end_with_parent,
     machine,
@@ -44,10 +46,10 @@ from trm_nbdev.engine.runs import (
     usable_cores,
 )
 from .tables import save_picture, to_markdown
-from ..model import DTYPES, TRMConfig, flops
+from ..model import DTYPES, TRMConfig, flops, training_memory
 from ..network import swiglu_width
-from ..solving import solving_speed
-from ..training import TrainConfig, begin, compile_network, train_step
+from ..solving import solve, think
+from ..training import TrainConfig, begin, train_step
 
 # %% ../../nbs/4_engine_room/16_bench.ipynb #68d7f9cc
 @dataclass(frozen=True)
@@ -176,7 +178,10 @@ def solving_rate(
     torch.set_num_threads(1)
     spec = run_spec(profile, {'steps': 2 * run_spec(profile, {}).train_config.steps})
     model = run_model(spec, out)
-    return solving_speed(model, spec.data.load().test, compact=not compile_network(model))
+    test, compact = spec.data.load().test.inputs, not compile_network(model)
+    ways = {'all steps': partial(think, model, test), 'early stop': partial(solve, model, test, compact=compact)}
+    timers = {name: Timer('way()', globals=dict(way=way)) for name, way in ways.items()}
+    return {name: len(test) / timer.blocked_autorange(min_run_time=1).median for name, timer in timers.items()}
 
 # %% ../../nbs/4_engine_room/16_bench.ipynb #0acf6e72
 def series(

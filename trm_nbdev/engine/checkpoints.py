@@ -22,7 +22,7 @@ from .data import replacing, sha256
 def kept_steps(
     folder: Path,  # where checkpoints are kept
 ) -> list[int]:  # the newest first
-    "Steps of which there is a checkpoint."
+    "The steps of the checkpoints in a folder."
     found = (re.fullmatch(r'step_(\d+)\.json', path.name) for path in folder.glob('step_*.json'))
     return sorted((int(m[1]) for m in found if m), reverse=True)
 
@@ -32,23 +32,23 @@ def _files(folder: Path, step: int) -> tuple[Path, Path]:
 
 
 def save_checkpoint(
-    folder: Path,  # where checkpoints are kept, made if need be
+    folder: Path,  # where checkpoints are kept; created if it does not exist
     step: int,  # optimiser steps made
     tensors: dict[str, Tensor],  # all that is large
-    rest: dict[str, Any],  # all that JSON can hold
+    rest: dict[str, Any],  # what JSON can hold
 ) -> None:
-    "Keep a checkpoint and the one before it; OSError where it cannot be written."
+    "Write a checkpoint, and delete all but the one before it; OSError where it cannot be written."
     folder.mkdir(parents=True, exist_ok=True)
-    weights, about = _files(folder, step)
+    weights, index = _files(folder, step)
     with replacing(weights) as new:
         save_file({k: v.detach().contiguous() for k, v in tensors.items()}, new)
-    with replacing(about) as new:
+    with replacing(index) as new:
         new.write_text(json.dumps(dict(step=step, sha256=sha256(weights), rest=rest)), encoding='utf-8')
     for old in kept_steps(folder)[2:]:
-        for path in reversed(_files(folder, old)):
-            path.unlink(missing_ok=True)  # first what makes it count
-    for path in folder.glob('.step_*.tmp.*'):
-        path.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        for path in reversed(_files(folder, old)):  # the JSON file first: without it, the tensors do not count
+            path.unlink(missing_ok=True)
+    for path in folder.glob('.step_*.tmp.*'):  # left by a process that was killed while it wrote
+        path.unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -56,16 +56,15 @@ def load_checkpoint(
 ) -> (
     tuple[int, dict[str, Tensor], dict[str, Any]] | None
 ):  # step, tensors on the CPU, and the rest; None: there is none
-    "The newest checkpoint that is whole; warns of those that are not."
+    "The newest checkpoint that is whole; warns about damaged ones."
     for step in kept_steps(folder):
-        weights, about = _files(folder, step)
+        weights, index = _files(folder, step)
         try:
-            index = json.loads(about.read_text(encoding='utf-8'))
-            if sha256(weights) != index['sha256']:
-                raise ValueError('its tensors are not those that were written')
-            return step, load_file(weights), index['rest']
+            about = json.loads(index.read_text(encoding='utf-8'))
+            if sha256(weights) != about['sha256']:
+                raise ValueError('the hash of its tensors is wrong')
+            return step, load_file(weights), about['rest']
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
-            warnings.warn(
-                f'the checkpoint of step {step} in {folder} is damaged ({e}): taking the one before', stacklevel=2
-            )
+            told = f'the checkpoint of step {step} in {folder} is damaged ({e}): trying the one before it'
+            warnings.warn(told, stacklevel=2)
     return None

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ranks', 'rank', 'by_torchrun', 'process_group', 'share', 'Lost', 'on_lost_process', 'broadcast_decision', 'gather',
-           'averaged', 'average_gradients', 'for_all_slots']
+           'averaged', 'average_gradients', 'for_all_slots', 'begin_together', 'step_together', 'think_together']
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #3c33dcf0
 import os
@@ -17,10 +17,17 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from ..model import TRM, TRMConfig
+from ..solving import Answers, check_questions, think
+from ..supervision import StepResult
+from ..tokens import Rows
+from ..training import TrainConfig, Training, begin, to_tensors, train_step
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #04b4473f
 def ranks() -> int:  # 1 where there is no group
@@ -40,15 +47,14 @@ def by_torchrun() -> bool:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    "Inside the `with`, the processes that torchrun has started form a group; a process that was started otherwise is alone. ValueError for too few GPUs."
+    "Inside the `with`, the processes that torchrun started form a group; ValueError for too few GPUs."
     if not by_torchrun():
         yield
         return
     gpus, local = torch.cuda.device_count(), int(os.environ['LOCAL_RANK'])
     if 0 < gpus <= local:
-        raise ValueError(
-            f'there are {gpus} GPUs and at least {local + 1} processes, expected at most one for each GPU (--nproc-per-node {gpus})'
-        )
+        expected = f'at most one process for each GPU (--nproc-per-node {gpus})'
+        raise ValueError(f'there are {gpus} GPUs and at least {local + 1} processes, expected {expected}')
     if gpus:
         torch.cuda.set_device(local)
     dist.init_process_group('cpu:gloo,cuda:nccl' if gpus else 'gloo', timeout=timedelta(minutes=10))
@@ -71,74 +77,73 @@ class Lost(RuntimeError):
     "Another process of this run is gone."
 
 
-_words: list[Callable[[], str]] = [lambda: 'a process of this run was lost: start the same command again']
+_lost_messages: list[Callable[[], str]] = [lambda: 'a process of this run was lost: start the same command again']
 
 
 @contextmanager
 def on_lost_process(
-    say: Callable[[], str],  # called when a process is lost
+    message: Callable[[], str],  # called when a process is lost
 ) -> Iterator[None]:
     "What to tell the user if a process is lost inside the `with`."
-    _words.append(say)
+    _lost_messages.append(message)
     try:
         yield
     finally:
-        if not isinstance(sys.exception(), Lost):
-            _words.pop()  # else they may still have to be said
+        if not isinstance(sys.exception(), Lost):  # else SIGTERM may still come, and needs the message
+            _lost_messages.pop()
 
 
 @contextmanager
 def _handle_sigterm() -> Iterator[None]:
-    "On SIGTERM, say the last words and end, even where the main thread waits in C++ and would not notice."
-    listens, notified = socket.socketpair()
-    notified.setblocking(False)
+    "On SIGTERM, print the message and end, even where the main thread waits in C++ and would not notice."
+    wakes, woken = socket.socketpair()
+    woken.setblocking(False)
 
     def listen() -> None:
-        while (heard := listens.recv(1)) and heard[0] != signal.SIGTERM:
+        while (received := wakes.recv(1)) and received[0] != signal.SIGTERM:
             pass
-        if heard:
-            print(_words[-1](), file=sys.stderr, flush=True)
+        if received:
+            print(_lost_messages[-1](), file=sys.stderr, flush=True)
             os._exit(1)
 
     threading.Thread(target=listen, daemon=True).start()
-    before = (
-        signal.signal(signal.SIGTERM, lambda *_: None),
-        signal.set_wakeup_fd(notified.fileno(), warn_on_full_buffer=False),
-    )
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    fd = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
     yield
-    signal.signal(signal.SIGTERM, before[0])
-    signal.set_wakeup_fd(before[1])
-    notified.close()
+    signal.signal(signal.SIGTERM, handler)
+    signal.set_wakeup_fd(fd)
+    woken.close()
 
-
-def _all(collective: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+# %% ../../nbs/4_engine_room/10_devices.ipynb #a3e2387d
+def _collective(operation: Callable[..., Any], *args: Any) -> None:
+    "Take part in a collective operation; raises `Lost` where it fails."
     try:
-        collective(*args, **kwargs)
+        operation(*args)
     except RuntimeError as e:
-        raise Lost(f'{_words[-1]()} ({str(e).splitlines()[0]})') from e
+        raise Lost(f'{_lost_messages[-1]()} ({str(e).splitlines()[0]})') from e
 
 
 def broadcast_decision(
     answer: bool,  # of this process; only that of process 0 counts
 ) -> bool:  # the same for all
-    "What process 0 says, for decisions that depend on a clock or a file."
+    "The answer of process 0, for decisions that depend on a clock or a file."
     if ranks() == 1:
         return answer
-    said = torch.tensor([answer])
-    _all(dist.broadcast, said, 0)
-    return bool(said)
+    sent = torch.tensor([answer])
+    _collective(dist.broadcast, sent, 0)
+    return bool(sent)
 
 
 def gather(
     part: Tensor,  # of the same shape in each process
     dim: int = 0,  # along which the parts are joined
-) -> Tensor:  # all parts, in the processes' order
-    "The parts of all processes."
+) -> Tensor:  # all parts, in the order of the processes
+    "The parts of all processes, joined."
     if ranks() == 1:
         return part
     part = part.contiguous()
     parts = [torch.empty_like(part) for _ in range(ranks())]
-    _all(dist.all_gather, parts, part)
+    _collective(dist.all_gather, parts, part)
     return torch.cat(parts, dim)
 
 
@@ -149,7 +154,7 @@ def averaged(
     if ranks() == 1:
         return x.detach()
     total = x.detach().clone()
-    _all(dist.all_reduce, total)
+    _collective(dist.all_reduce, total)
     return total / ranks()
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #d6d9a3a5
@@ -159,25 +164,64 @@ def average_gradients(
     "Make each gradient the mean over the processes."
     if ranks() == 1:
         return
-    have = [p for p in params if p.grad is not None]
-    dense = [p.grad for p in have if p.grad is not None and not p.grad.is_sparse]
+    trained = [p for p in params if p.grad is not None]
+    dense = [p.grad for p in trained if p.grad is not None and not p.grad.is_sparse]
     vector_to_parameters(averaged(parameters_to_vector(dense)), dense)
-    for p in have:
+    for p in trained:
         if (g := p.grad) is not None and g.is_sparse:
-            p.grad = torch.sparse_coo_tensor(
-                gather(g._indices(), 1), gather(g._values()) / ranks(), g.shape, check_invariants=False
-            )
+            rows, vectors = gather(g._indices(), 1), gather(g._values()) / ranks()
+            p.grad = torch.sparse_coo_tensor(rows, vectors, g.shape, check_invariants=False)
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #2c12346f
 def for_all_slots(
-    rule: Callable[..., Tensor],  # tensors of B slots -> (B,), slot by slot, perhaps with random numbers of its own
+    rule: Callable[..., Tensor],  # tensors of B slots -> (B,), slot by slot; may draw random numbers
 ) -> Callable[..., Tensor]:  # tensors of this process's slots -> their part of it
     "Let a rule draw its random numbers for the slots of all processes."
     if ranks() == 1:
         return rule
 
-    def of_mine(*parts: Tensor) -> Tensor:
-        answers = rule(*(p.repeat(ranks(), *[1] * (p.dim() - 1)) for p in parts))
-        return answers[share(len(answers))]
+    def of_my_slots(*parts: Tensor) -> Tensor:
+        results = rule(*(p.repeat(ranks(), *[1] * (p.dim() - 1)) for p in parts))
+        return results[share(len(results))]
 
-    return of_mine
+    return of_my_slots
+
+# %% ../../nbs/4_engine_room/10_devices.ipynb #02dceed9
+def begin_together(
+    config: TRMConfig,  # what to train
+    train_config: TrainConfig,  # how to train it
+    seed: int = 0,  # the same in each process
+    device: str | None = None,  # see `begin`
+) -> Training:  # with this process's share of the slots
+    "`begin` in each of the processes; ValueError for a batch that they cannot share."
+    slots = share(train_config.batch_size)
+    return begin(config, train_config, seed, device, slots.stop - slots.start)
+
+
+def step_together(
+    t: Training,  # from `begin_together`, changed in place
+    train_config: TrainConfig,  # how to train
+    rows: Rows,  # a batch of the stream, for all slots
+) -> StepResult:  # losses and what was solved, in this process's slots
+    "`train_step` by all processes; errors as `to_tensors` and `train_step`."
+    inputs, labels, identifiers = (part[share(len(part))] for part in rows)
+    batch = to_tensors((inputs, labels, identifiers), t.model)
+    return train_step(t, train_config, batch, for_all_slots, average_gradients)
+
+
+def think_together(
+    model: TRM,  # the same in each process
+    inputs: np.ndarray,  # (N, L) tokens of the questions, all of them
+    identifiers: np.ndarray | None = None,  # (N,) for models with puzzle embeddings; None: all 0
+    batch_size: int = 64,  # puzzles at a time, in all processes
+) -> Answers:  # to all questions; errors as `check_questions`
+    "`think` by all processes, each about its share of the puzzles."
+    if ranks() == 1:
+        return think(model, inputs, identifiers, batch_size=batch_size)
+    identifiers, _ = check_questions(model, inputs, identifiers, None, batch_size)
+    each = -(-len(inputs) // ranks())
+    # shares of one size: where the puzzles run out, some are thought about twice
+    mine = np.arange(rank() * each, (rank() + 1) * each) % len(inputs)
+    answers = think(model, inputs[mine], identifiers[mine], batch_size=max(1, batch_size // ranks()))
+    tokens, q = (gather(torch.from_numpy(part), 1).numpy() for part in (answers.tokens, answers.q))
+    return Answers(tokens[:, : len(inputs)], q[:, : len(inputs)])

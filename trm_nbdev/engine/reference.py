@@ -28,7 +28,8 @@ from ..model import TRM, TRMConfig
 from .arc_files import replay_votes
 from ..recursion import FEATURES
 from ..supervision import IGNORE, Carry, StepResult
-from ..training import TrainConfig, begin, compile_network, train_step
+from .long_runs import compile_network
+from ..training import TrainConfig, begin, train_step
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #96409094
 _RENAME = [

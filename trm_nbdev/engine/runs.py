@@ -48,14 +48,14 @@ from trm_nbdev.engine.data import (
     replacing,
     source_of,
 )
-from .devices import broadcast_decision, rank, ranks
-from .weights import load_model, save_model
+from .devices import broadcast_decision, rank, ranks, think_together
+from .long_runs import averaged_weights, cxx, fixed_threads, train_resumable
 from ..model import TRM, TRMConfig, cost, n_parameters
 from ..puzzles.arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from ..recursion import residuals
-from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize, think_together
+from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize
 from ..tokens import PuzzleSet
-from ..training import TrainConfig, Training, averaged_weights, cxx, fixed_threads, train
+from ..training import TrainConfig, Training
 
 # %% ../../nbs/4_engine_room/12_runs.ipynb #c178c910
 @dataclass(frozen=True)
@@ -443,7 +443,7 @@ def peak_memory() -> float | None:
 def train_and_test(
     spec: RunSpec,  # what to run
     log: Callable[[dict], None] | None = None,  # called now and then, see `train`
-    keep: Path | None = None,  # folder for the averaged model, see `load_model`; None: not kept
+    keep: Path | None = None,  # folder for the averaged model, see `TRM.from_pretrained`; None: not kept
     checkpoints: Path | None = None,  # folder to resume from, see `train`
 ) -> dict:  # the record
     "Train, or go on training, test, and describe the result."
@@ -453,10 +453,10 @@ def train_and_test(
         if isinstance(splits, ArcSplits)
         else spec.model
     )
-    t = train(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
+    t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
     if keep and rank() == 0:
         with replacing(keep) as new:
-            save_model(t.average, new)
+            t.average.save_pretrained(new)
     started = time.perf_counter()
     with fixed_threads(spec.train_config.threads):
         results = final_test(t, spec.data, spec.train_config.batch_size)
@@ -474,7 +474,7 @@ def train_and_test(
         model=asdict(model),
         how=asdict(spec.train_config),
         seed=spec.seed,
-        parameters=n_parameters(t.model),
+        parameters=n_parameters(t.model, puzzles=False),
         depth=model.depth,
         compiled=t.compiled,
         curve=t.curve,
@@ -575,7 +575,7 @@ def record_path(
 def model_path(
     spec: RunSpec,  # a run
     out: Path,  # results/<profile>
-) -> Path:  # folder of its averaged model, which `load_model` reads
+) -> Path:  # folder of its averaged model, which `TRM.from_pretrained` reads
     "Where the weights of a run are kept."
     return Path(out) / 'models' / spec.id
 
@@ -666,7 +666,7 @@ def run_model(
     with _alone(spec, out):
         if not (kept / 'model.safetensors').is_file():
             _watched(spec, out, kept)
-        return load_model(kept)
+        return TRM.from_pretrained(kept)
 
 # %% ../../nbs/4_engine_room/12_runs.ipynb #3972dbad
 def seed_list(
