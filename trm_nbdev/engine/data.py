@@ -31,6 +31,7 @@ from huggingface_hub import snapshot_download
 from matplotlib.figure import Figure
 from platformdirs import user_cache_path
 
+from . import sudoku_maker, sudoku_solver
 from .files import csv_folder
 from ..puzzles import arc, maze, sudoku
 from ..puzzles.pictures import Movie
@@ -45,7 +46,8 @@ class BenchmarkData:
     vocab_size: int  # tokens
     side: int  # rows and columns
     folder: str | None  # where the real files are; None: built-in
-    module: ModuleType  # what makes them
+    module: ModuleType  # what draws and augments them
+    makers: tuple[ModuleType, ...] = ()  # other modules that make them
 
     def __post_init__(self) -> None:
         "`ValueError` for a number that is none."
@@ -160,7 +162,7 @@ class SudokuData(BenchmarkData):
     "Which Sudokus."
 
     box: sudoku.Box = (2, 3)  # rows and columns of a box: (2, 3) is 6×6, (3, 3) is 9×9
-    clues: sudoku.Clues = (
+    clues: sudoku_maker.Clues = (
         None  # of generated puzzles; 'hard': as hard as Sudoku-Extreme; None: minimal, no clue can be spared
     )
     n_train: int = 1000  # puzzles
@@ -169,7 +171,7 @@ class SudokuData(BenchmarkData):
     seed: int = 0  # of the generator, or of the sample of rows
     folder: str | None = None  # where Sudoku-Extreme's train.csv and test.csv are; None: generate
 
-    benchmark, module = 'Sudoku-Extreme', sudoku
+    benchmark, module, makers = 'Sudoku-Extreme', sudoku, (sudoku_maker, sudoku_solver)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -196,18 +198,18 @@ class SudokuData(BenchmarkData):
         return 'sudoku-extreme' if self.folder else f'sudoku-{self.side}x{self.side}-{kind}'
 
     def files(self) -> list[Path]:
-        return _csv_files(sudoku.extreme_folder(self.folder) if self.folder else None)
+        return _csv_files(sudoku_maker.extreme_folder(self.folder) if self.folder else None)
 
     def check_files(self) -> None:
         for path in self.files():
-            sudoku.read_sudoku_csv(path, rows={0})
+            sudoku_maker.read_sudoku_csv(path, rows={0})
 
     def prepare(self) -> Splits:
         sizes = self.n_train, self.n_valid, self.n_test, self.seed
         return (
-            sudoku.sudoku_extreme(self.folder, *sizes)
+            sudoku_maker.sudoku_extreme(self.folder, *sizes)
             if self.folder
-            else sudoku.sudoku_splits(self.box, self.clues, *sizes)
+            else sudoku_maker.sudoku_splits(self.box, self.clues, *sizes)
         )
 
     def augmentation(self) -> Augment:
@@ -355,7 +357,7 @@ def kept_at(
     "Where these puzzles are kept; another folder for other puzzles, files, or code that makes them."
     files = [
         getattr(module, '__file__', None)
-        for module in (sys.modules[PuzzleSet.__module__], data.module, sys.modules[type(data).__module__])
+        for module in (sys.modules[PuzzleSet.__module__], data.module, *data.makers, sys.modules[type(data).__module__])
     ]  # none in a notebook
     code = [sha256(Path(file)) for file in files if file]
     return cache_folder() / f'{data.name}-{_hash([data.specification(), code, np.__version__])[:16]}'
