@@ -250,7 +250,8 @@ def _make(rng: np.random.Generator, box: Box, clues: Clues) -> tuple[np.ndarray,
 def _different(rng: np.random.Generator, box: Box, clues: Clues) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     "Puzzles, none equivalent to an earlier one; ends when a thousand in a row are not new."
     same = np.array_equal if box == (2, 2) else partial(equivalent, box=box)
-    earlier, misses = defaultdict(list), 0  # the questions so far by their invariant
+    earlier: dict[int, list[np.ndarray]] = defaultdict(list)  # the questions so far by their invariant
+    misses = 0
     while misses < _TRIES:
         question, answer = _make(rng, box, clues)
         alike = earlier[invariants([question], box)[0]]
@@ -317,7 +318,7 @@ def read_sudoku_csv(
     rows: Collection[int] | None = None,  # which rows to take, counted from 0, in the order of the file; None: all
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # questions and answers (N, side*side) uint8 digits, ratings (N,)
     "Puzzles of a Sudoku-Extreme file; `ValueError` with file and row (from 1) for the first one that is wrong."
-    found, cells = [], side_of(box) ** 2
+    found: list[tuple[np.ndarray, np.ndarray, int]] = []
     for i, (where, fields) in enumerate(read_rows(Path(path))):
         if rows is not None and len(found) == len(rows):
             break
@@ -327,9 +328,10 @@ def read_sudoku_csv(
             except ValueError as e:
                 raise ValueError(f'{where}{e}') from None
     questions, answers, ratings = zip(*found, strict=True) if found else ((), (), ())
+    shape = len(found), side_of(box) ** 2
     return (
-        np.array(questions, np.uint8).reshape(-1, cells),
-        np.array(answers, np.uint8).reshape(-1, cells),
+        np.array(questions, np.uint8).reshape(shape),
+        np.array(answers, np.uint8).reshape(shape),
         np.array(ratings, np.int64),
     )
 

@@ -18,7 +18,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# %% ../../nbs/2_puzzles/01_pictures.ipynb #8bcf71ff
+# %% ../../nbs/2_puzzles/01_pictures.ipynb #7d5cf0bd
 def step_titles(
     predictions: np.ndarray,  # (S, ...) the answer after each of S supervision steps
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
@@ -71,7 +71,7 @@ class Movie:
         "Write the GIF; it repeats for ever."
         Path(path).write_bytes(self.gif)
 
-# %% ../../nbs/2_puzzles/01_pictures.ipynb #8cf0770b
+# %% ../../nbs/2_puzzles/01_pictures.ipynb #7b7c53b7
 def animate(
     draw: Callable[[Axes, int], object],  # draws frame 0, 1, ... into empty axes
     titles: Sequence[str],  # one for each frame

@@ -10,6 +10,7 @@ __all__ = ['Box', 'side_of', 'as_grid', 'parse_grid', 'format_grid', 'to_tokens'
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from itertools import chain, permutations, product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -110,14 +111,14 @@ def _draw_digit(ax: Axes, row: int, col: int, digit: int, size: float, is_clue: 
     if is_wrong:
         ax.add_patch(plt.Rectangle((col, row), 1, 1, color='#ffd9d6', linewidth=0))
     color = '#c4161c' if is_wrong else 'black' if is_clue else '#1f5fbf'
-    font = dict(fontsize=0.62 * size, fontweight='bold' if is_clue else 'normal', color=color)
+    font: dict[str, Any] = dict(fontsize=0.62 * size, fontweight='bold' if is_clue else 'normal', color=color)
     ax.text(col + 0.5, row + 0.53, str(digit), ha='center', va='center', **font)
 
 
 def _draw_lines(ax: Axes, box: Box, size: float) -> None:
     "Thin lines between cells, thick lines between boxes, and nothing else."
     side = side_of(box)
-    thin = dict(color='0.65', linewidth=0.025 * size, zorder=2, capstyle='projecting', clip_on=False)
+    thin: dict[str, Any] = dict(color='0.65', linewidth=0.025 * size, zorder=2, capstyle='projecting', clip_on=False)
     thick = thin | dict(color='black', linewidth=0.075 * size, zorder=3)
     for k in range(side + 1):
         ax.hlines(k, 0, side, **(thin if k % box[0] else thick))
@@ -154,7 +155,7 @@ def animate_steps(
         lambda ax, k: draw(frames[k], box, question, answer, ax), step_titles(predictions, titles), width, seconds
     )
 
-# %% ../../nbs/2_puzzles/02_sudoku.ipynb #ac12f161
+# %% ../../nbs/2_puzzles/02_sudoku.ipynb #966d3d40
 @lru_cache
 def units(
     box: Box,  # rows and columns of one box
@@ -223,7 +224,7 @@ def augment(
     sample = np.arange(len(inputs))[:, None]
     return names[sample, inputs[sample, cells] - 1], names[sample, labels[sample, cells] - 1]
 
-# %% ../../nbs/2_puzzles/02_sudoku.ipynb #4a4dd249
+# %% ../../nbs/2_puzzles/02_sudoku.ipynb #566a8860
 def puzzle_set(
     name: str,  # of the puzzles
     questions: np.ndarray,  # (N, side*side) digits, 0 for a blank cell
