@@ -101,7 +101,7 @@ def draw(
         ax = plt.subplots(figsize=(0.32 * side, 0.32 * side))[1]
     # of a cell, in points, so that fonts and lines fit a figure of any size
     size = 72 / ax.figure.dpi * min(ax.bbox.width, ax.bbox.height) / side
-    for i in np.flatnonzero(grid):
+    for i in np.flatnonzero(grid).tolist():
         _draw_digit(ax, i // side, i % side, grid[i], size, is_clue=grid[i] == clues[i], is_wrong=grid[i] != right[i])
     _draw_lines(ax, box, size)
     return ax
