@@ -6,23 +6,24 @@
 __all__ = ['step_titles', 'strip', 'Movie', 'animate']
 
 # %% ../../nbs/2_puzzles/01_pictures.ipynb #44070413
-import hashlib
-import re
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# %% ../../nbs/2_puzzles/01_pictures.ipynb #6f318257
+# %% ../../nbs/2_puzzles/01_pictures.ipynb #7d5cf0bd
 def step_titles(
     predictions: np.ndarray,  # (S, ...) the answer after each of S supervision steps
-    titles: Sequence[str] | None = None,  # S titles; None: "step 1", "step 2", ...
+    titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> list[str]:  # "question" and S titles
-    "Titles of the question and of the steps; `ValueError` unless there is one for each of at least one step."
+    "Titles for the question and the steps; `ValueError` unless there is a step, and a title for each."
     if titles is None:
         titles = [f'step {s + 1}' for s in range(len(predictions))]
     if not len(predictions) or len(titles) != len(predictions):
@@ -31,7 +32,7 @@ def step_titles(
         )
     return ['question', *titles]
 
-
+# %% ../../nbs/2_puzzles/01_pictures.ipynb #6f318257
 def strip(
     draw: Callable[[Axes, int], object],  # draws frame 0, 1, ... into empty axes
     titles: Sequence[str],  # one for each frame
@@ -41,85 +42,55 @@ def strip(
     cols, title_height = min(8, len(titles)), 0.25  # inches
     rows = -(-len(titles) // cols)
     height = rows * (width + title_height)
-    margins = {
-        'left': 0.01,
-        'right': 0.99,
-        'bottom': 0.01,
-        'top': 1 - title_height / height,
-        'wspace': 0.06,
-        'hspace': title_height / width,
-    }
-    fig, axes = plt.subplots(rows, cols, figsize=(cols * width, height), squeeze=False, gridspec_kw=margins)
+    fig, axes = plt.subplots(rows, cols, figsize=(cols * width, height), squeeze=False)
+    fig.subplots_adjust(0.01, 0.01, 0.99, 1 - title_height / height, wspace=0.06, hspace=title_height / width)
+    for k, title in enumerate(titles):
+        draw(axes.flat[k], k)
+        axes.flat[k].set_title(title, fontsize=9)
     for ax in axes.flat[len(titles) :]:
         ax.axis('off')
-    for k, (ax, title) in enumerate(zip(axes.flat, titles, strict=False)):
-        draw(ax, k)
-        ax.set_title(title, fontsize=9)
     return fig
 
 # %% ../../nbs/2_puzzles/01_pictures.ipynb #47965611
-_SIGNS = {
-    'minus': '−',
-    'fast-backward': '⏮',
-    'step-backward': '⏪',
-    'play fa-flip-horizontal': '◀',
-    'pause': '⏸',
-    'play': '▶',
-    'step-forward': '⏩',
-    'fast-forward': '⏭',
-    'plus': '+',
-}
+@dataclass
+class Movie:
+    "A GIF that plays in a notebook; made by `animate`."
 
-
-class Movie(FuncAnimation):
-    "Frames that play in JupyterLab and can be saved as a GIF; made by `animate`."
-
+    frames: int
     seconds: float  # how long each frame is shown
-    frames: int  # how many
-
-    def __repr__(self) -> str:
-        return f'Movie({self.frames} frames of {self.seconds} s)'
+    gif: bytes = field(repr=False)  # the file
 
     def _repr_html_(self) -> str:
-        html = re.sub(
-            r'<link.*?>', '', self.to_jshtml(default_mode='loop'), flags=re.DOTALL
-        )  # of the buttons' icons, which would be fetched
-        for icon, sign in _SIGNS.items():
-            html = html.replace(f'<i class="fa fa-{icon}"></i>', sign)
-        html = re.sub(r'(anim\w{32}) = new Animation\(.*?\);', r'\g<0> \1.play_animation();', html, flags=re.DOTALL)
-        # matplotlib names the player at random; a name made from the content keeps notebooks from changing with every run
-        name = re.findall(r'_anim_img([0-9a-f]{32})', html)[0]
-        return html.replace(name, hashlib.sha256(html.replace(name, '').encode()).hexdigest()[:32])
+        # a page, because nbconvert does not show an output of type image/gif
+        return f'<img src="data:image/gif;base64,{b64encode(self.gif).decode()}">'
 
     def save_gif(
         self,
         path: str | Path,  # the file to write, replaced if it exists
     ) -> None:
-        "Write a GIF that repeats for ever."
-        self.save(str(path), writer=PillowWriter(fps=1 / self.seconds))  # type: ignore[arg-type]  # matplotlib's types ask for a whole number
+        "Write the GIF; it repeats for ever."
+        Path(path).write_bytes(self.gif)
 
-
+# %% ../../nbs/2_puzzles/01_pictures.ipynb #7b7c53b7
 def animate(
     draw: Callable[[Axes, int], object],  # draws frame 0, 1, ... into empty axes
     titles: Sequence[str],  # one for each frame
-    width: float = 3.0,  # in inches, of 90 pixels each; a tenth more is the height
+    width: float = 3.0,  # in inches, at 90 pixels an inch; the height is a tenth more
     seconds: float = 0.8,  # how long each frame is shown
 ) -> Movie:
     "Frames one after the other; `ValueError` for no frame or no time."
     if not len(titles) or seconds <= 0:
         raise ValueError(f'expected at least one title and seconds above 0, got {len(titles)} and {seconds}')
-    figure = Figure(
-        figsize=(width, 1.1 * width), dpi=90
-    )  # not one of pyplot's, which would be shown a second time, as a still
+    # a figure of pyplot's would be shown a second time, as a still
+    figure = Figure(figsize=(width, 1.1 * width), dpi=90)
     ax = figure.add_axes((0.02, 0.02, 0.96, 0.86))
-
-    def show(k: int) -> list:
-        ax.clear()
-        draw(ax, k)
-        ax.set_title(titles[k], fontsize=10)
-        return []
-
-    last = len(titles) - 1
-    movie = Movie(figure, show, frames=[*range(last), last, last, last], interval=1000 * seconds, init_func=lambda: [])
-    movie.seconds, movie.frames = seconds, len(titles)
-    return movie
+    last, writer = len(titles) - 1, PillowWriter(fps=1 / seconds)  # type: ignore[arg-type]  # need not be whole
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / 'movie.gif'
+        with writer.saving(figure, path, dpi=90):
+            for k in [*range(last), last, last, last]:
+                ax.clear()
+                draw(ax, k)
+                ax.set_title(titles[k], fontsize=10)
+                writer.grab_frame()
+        return Movie(len(titles), seconds, path.read_bytes())
