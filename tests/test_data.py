@@ -25,9 +25,9 @@ from trm_nbdev.engine.data import (
 )
 from trm_nbdev.engine.maze_maker import generate as generate_mazes
 from trm_nbdev.engine.maze_maker import maze_splits
+from trm_nbdev.engine.sudoku_maker import generate as generate_sudokus
 from trm_nbdev.puzzles.maze import format_maze
 from trm_nbdev.puzzles.sudoku import format_grid
-from trm_nbdev.puzzles.sudoku import generate as generate_sudokus
 
 HEADER = 'source,question,answer,rating\n'
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from conftest import ENV, rerun
 
-from trm_nbdev.puzzles.sudoku import format_grid, generate
+from trm_nbdev.engine.sudoku_maker import generate
+from trm_nbdev.puzzles.sudoku import format_grid
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
-from .tokens import Rows, Splits, Stream
+from .tokens import Samples, Splits, Stream
 
 # %% ../nbs/1_idea/09_training.ipynb #9efae3c4
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def check_identifiers(
 
 
 def to_tensors(
-    rows: Rows,  # a batch of the stream
+    rows: Samples,  # a batch of the stream
     model: TRM,  # that will see it
 ) -> Batch:  # all int64, on the model's device; labels are IGNORE where there is no answer
     "A batch of the stream, ready for a supervision step; errors as `check_identifiers`."

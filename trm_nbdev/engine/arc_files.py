@@ -23,7 +23,6 @@ from trm_nbdev.puzzles.arc import (
     SIDE,
     ArcSplits,
     Candidate,
-    Pair,
     Task,
     cast_votes,
     change,

@@ -33,8 +33,9 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
-from .data import replacing
+from .files import replacing
 from .long_runs import compile_network
+from .memory import training_memory
 from trm_nbdev.engine.runs import (
     end_with_parent,
     machine,
@@ -46,7 +47,7 @@ from trm_nbdev.engine.runs import (
     usable_cores,
 )
 from .tables import save_picture, to_markdown
-from ..model import DTYPES, TRMConfig, flops, training_memory
+from ..model import DTYPES, TRMConfig, flops
 from ..network import swiglu_width
 from ..solving import solve, think
 from ..training import TrainConfig, begin, train_step

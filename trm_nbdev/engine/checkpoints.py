@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .data import replacing, sha256
+from .files import replacing, sha256
 
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #83478231
 def kept_steps(

@@ -26,7 +26,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from ..model import TRM, TRMConfig
 from ..solving import Answers, check_questions, think
 from ..supervision import StepResult
-from ..tokens import Rows
+from ..tokens import Samples
 from ..training import TrainConfig, Training, begin, to_tensors, train_step
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #04b4473f
@@ -201,7 +201,7 @@ def begin_together(
 def step_together(
     t: Training,  # from `begin_together`, changed in place
     train_config: TrainConfig,  # how to train
-    rows: Rows,  # a batch of the stream, for all slots
+    rows: Samples,  # a batch of the stream, for all slots
 ) -> StepResult:  # losses and what was solved, in this process's slots
     "`train_step` by all processes; errors as `to_tensors` and `train_step`."
     inputs, labels, identifiers = (part[share(len(part))] for part in rows)

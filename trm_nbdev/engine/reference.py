@@ -24,11 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..model import TRM, TRMConfig
 from .arc_files import replay_votes
+from .long_runs import compile_network
+from ..model import TRM, TRMConfig
 from ..recursion import FEATURES
 from ..supervision import IGNORE, Carry, StepResult
-from .long_runs import compile_network
 from ..training import TrainConfig, begin, train_step
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #96409094

@@ -33,8 +33,9 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from ..baselines import VARIANTS
-from .data import SUDOKU, replacing, source_of
+from .data import SUDOKU, source_of
 from .devices import Lost, by_torchrun, process_group, rank, ranks, share
+from .files import replacing
 from .progress import progress
 from trm_nbdev.engine.runs import (
     PROFILES,

@@ -37,18 +37,9 @@ from filelock import FileLock, Timeout
 
 import trm_nbdev
 from ..baselines import SAMPLES, VARIANTS
-from trm_nbdev.engine.data import (
-    BUILT_IN,
-    SUDOKU,
-    ArcData,
-    BenchmarkData,
-    MazeData,
-    SudokuData,
-    real_folder,
-    replacing,
-    source_of,
-)
+from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
 from .devices import broadcast_decision, rank, ranks, think_together
+from .files import replacing
 from .long_runs import averaged_weights, cxx, fixed_threads, train_resumable
 from ..model import TRM, TRMConfig, cost, n_parameters
 from ..puzzles.arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
@@ -575,7 +566,7 @@ def record_path(
 def model_path(
     spec: RunSpec,  # a run
     out: Path,  # results/<profile>
-) -> Path:  # folder of its averaged model, which `TRM.from_pretrained` reads
+) -> Path:  # folder of its averaged model, which `load_model` reads
     "Where the weights of a run are kept."
     return Path(out) / 'models' / spec.id
 
@@ -666,7 +657,7 @@ def run_model(
     with _alone(spec, out):
         if not (kept / 'model.safetensors').is_file():
             _watched(spec, out, kept)
-        return TRM.from_pretrained(kept)
+        return load_model(kept)
 
 # %% ../../nbs/4_engine_room/12_runs.ipynb #3972dbad
 def seed_list(

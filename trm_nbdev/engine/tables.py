@@ -28,7 +28,7 @@ from matplotlib.transforms import Bbox
 from scipy import stats
 
 from ..baselines import BASE, COLUMNS, FOUR_MODELS, NOT_AVERAGED, PRESETS, ROWS, TABLE3_ROWS
-from .data import replacing
+from .files import replacing
 from .runs import PROTOCOL
 from ..model import TRM, TRMConfig, n_parameters
 from ..puzzles.pictures import Movie
