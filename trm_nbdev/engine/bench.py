@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRODUCTS', 'Points', 'GPUS', 'SIZES', 'PAIRS', 'Case', 'in_processes', 'per_second', 'training_rate',
            'training_on_all', 'layer_shapes', 'product_rate', 'training_beside_products', 'compiled_beside_plain',
-           'time_shares', 'solving_rate', 'series', 'slope', 'scaling', 'step_memory', 'memory', 'gpu_hours', 'Sizes',
-           'Measured', 'bench', 'solving', 'picture', 'growth_table', 'page', 'report', 'main']
+           'time_shares', 'solving_rates', 'series', 'slope', 'scaling', 'step_memory', 'memory', 'gpu_hours', 'Sizes',
+           'Measured', 'bench', 'picture', 'growth_table', 'page', 'report', 'main']
 
 # %% ../../nbs/4_engine_room/16_bench.ipynb #067594eb
 import argparse
@@ -206,15 +206,17 @@ def time_shares(
     return {kind: spent[kind] / spent.total() for kind in ('products', 'fused', 'rest')}
 
 # %% ../../nbs/4_engine_room/16_bench.ipynb #bd81f573
-def solving_rate(
+def solving_rates(
     profile: str,  # a key of `PROFILES`, whose model to take
     out: Path,  # where its runs are kept
-) -> dict[str, float]:  # puzzles per second, by 'all steps' and 'early stop'
+) -> dict[str, float]:  # puzzles per second, and how much stopping early gains
     "Solve test puzzles on one thread, compiled where that is possible."
     torch.set_num_threads(1)
     spec = run_spec(profile, {'steps': 2 * run_spec(profile, {}).train_config.steps})
     model = run_model(spec, out)
-    return solving_speed(model, spec.data.load().test, compact=not compile_network(model))
+    rates = solving_speed(model, spec.data.load().test, compact=not compile_network(model))
+    early, full = rates['early stop'], rates['all steps']
+    return dict(solve_puzzles_per_s=early, solve_all_steps_puzzles_per_s=full, solve_early_stop_speedup=early / full)
 
 # %% ../../nbs/4_engine_room/16_bench.ipynb #0acf6e72
 def series(
@@ -344,22 +346,12 @@ def bench(
     for name, case in (('paper', large), ('quick', small)):
         (shares,) = in_processes(time_shares, case)
         numbers |= {f'time_share_{name}_{kind}': share for kind, share in shares.items()}
-    numbers |= solving(sizes.profile, out or out_folder(None, sizes.profile))
+    (solving,) = in_processes(solving_rates, sizes.profile, out or out_folder(None, sizes.profile))
+    numbers |= solving
     (points,) = in_processes(scaling, sizes.quick, min(1.0, seconds / 5))
     numbers |= {f'slope_{_slug(name)}': slope(line) for name, line in points.items()}
     numbers |= dict(batch_size=large.batch_size, cores=cores, seconds=seconds)
     return Measured(numbers, points, memory(sizes.paper, sizes.memory_batch, sizes.ns, cores))
-
-
-def solving(profile: str, out: Path) -> dict[str, float]:
-    "`solving_rate` in a process of its own, under the names of the file."
-    (rates,) = in_processes(solving_rate, profile, out)
-    early, all_steps = rates['early stop'], rates['all steps']
-    return dict(
-        solve_puzzles_per_s=early,
-        solve_all_steps_puzzles_per_s=all_steps,
-        solve_early_stop_speedup=early / all_steps,
-    )
 
 
 def _slug(text: str) -> str:
@@ -369,13 +361,7 @@ def _slug(text: str) -> str:
 # %% ../../nbs/4_engine_room/16_bench.ipynb #457fda49
 PAIRS = [  # title, then twice the name of a number and its label
     ("TFLOP/s, the paper's size", 'train_paper_tflops', 'training', 'best_product_tflops', 'best product'),
-    (
-        'training samples/s, quick',
-        'train_quick_samples_per_s',
-        'compiled',
-        'train_quick_eager_samples_per_s',
-        'plain',
-    ),
+    ('samples/s, quick', 'train_quick_samples_per_s', 'compiled', 'train_quick_eager_samples_per_s', 'plain'),
     ('puzzles solved/s', 'solve_puzzles_per_s', 'early stop', 'solve_all_steps_puzzles_per_s', 'all steps'),
 ]
 
