@@ -266,7 +266,7 @@ def replay(
     out = _evaluated(t.model, part(given, 'eval.batch.'))
     for s in range(steps):
         batch = part(given, f'step{s}.batch.')
-        offered = tuple(batch[k].long() for k in ('inputs', 'labels', 'puzzle_identifiers'))
+        offered = batch['inputs'].long(), batch['labels'].long(), batch['puzzle_identifiers'].long()
         found = _stepped(train_step(t, replace(train_config, batch_size=len(offered[0])), offered), t.carry)
         if s == 0:
             found |= _gradients(t.model)
