@@ -1,4 +1,7 @@
-"Record small models of every kind into tests/recordings, where the tests replay them: after a change that is meant to change numbers."
+"""Record small models of every kind into tests/recordings, where the tests replay them.
+
+Run it after a change that is meant to change numbers.
+"""
 
 import re
 from pathlib import Path
@@ -28,14 +31,16 @@ more = {
 
 
 def shallow(changes: dict) -> dict:
-    "The same with at most two rounds of two thoughts: the deeper, the more other machines' rounding is amplified."
+    "The same with n and T of at most 2: the deeper the recursion, the more it amplifies another machine's rounding."
     c = TRMConfig(**small | changes)
     return changes | dict(n=min(c.n, 2), T=min(c.T, 2))
 
 
-kinds = {
-    '-'.join(re.findall('[a-z0-9]+', name.lower())): shallow(changes) for name, changes in (VARIANTS | more).items()
-}  # by file name
+def file_name(kind: str) -> str:
+    return '-'.join(re.findall('[a-z0-9]+', kind.lower()))
+
+
+kinds = {file_name(kind): shallow(changes) for kind, changes in (VARIANTS | more).items()}
 
 
 def main():

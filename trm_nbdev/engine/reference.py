@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['RECORDED', 'EXACT', 'TOLERANCE', 'OPTIONAL', 'released_name', 'initial_names', 'released', 'to_released',
            'read_weights', 'load_released', 'config_of', 'settings_of', 'part', 'replay', 'group_of', 'tolerance',
-           'apart', 'compare', 'read_recording', 'replayed', 'record', 'report', 'report_votes', 'main']
+           'largest_difference', 'Group', 'compare', 'read_recording', 'replayed', 'record', 'report', 'report_votes',
+           'main']
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #7fbf1467
 import argparse
@@ -13,8 +14,9 @@ import json
 import pickle
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +26,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .arc_files import replay_votes
-from .long_runs import compile_network
 from ..model import TRM, TRMConfig
-from ..recursion import FEATURES
+from ..puzzles.arc import replay_votes
 from ..supervision import IGNORE, Carry, StepResult
-from ..training import TrainConfig, begin, train_step
+from ..training import TrainConfig, begin, compile_network, train_step
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #96409094
-_RENAME = [
-    (rf'\b{ours}\b', theirs)
-    for ours, theirs in {
-        r'embed\.tokens': 'embed_tokens.embedding_weight',
-        r'embed\.positions': 'embed_pos.embedding_weight',
-        r'embed\.puzzles\.weight': 'puzzle_emb.weights',
-        r'output_head': 'lm_head',
-        r'answer_net\.blocks': 'H_level.layers',
-        r'net\.blocks': 'L_level.layers',
-        r'0\.f\.qkv': 'self_attn.qkv_proj',
-        r'0\.f\.out': 'self_attn.o_proj',
-        r'0\.f': 'mlp_t',
-        r'1\.f': 'mlp',
-        r'gate_up': 'gate_up_proj',
-        r'down': 'down_proj',
-    }.items()
-]
+_PATTERNS = {  # in the order in which they are replaced
+    r'embed\.tokens': 'embed_tokens.embedding_weight',
+    r'embed\.positions': 'embed_pos.embedding_weight',
+    r'embed\.puzzles\.weight': 'puzzle_emb.weights',
+    r'output_head': 'lm_head',
+    r'answer_net\.blocks': 'H_level.layers',
+    r'net\.blocks': 'L_level.layers',
+    r'0\.f\.qkv': 'self_attn.qkv_proj',
+    r'0\.f\.out': 'self_attn.o_proj',
+    r'0\.f': 'mlp_t',
+    r'1\.f': 'mlp',
+    r'gate_up': 'gate_up_proj',
+    r'down': 'down_proj',
+}
 
 
 def released_name(
@@ -56,8 +53,8 @@ def released_name(
     config: TRMConfig,  # of the model that it belongs to
 ) -> str:  # what the released code calls it
     "Translate a parameter's name."
-    for ours, theirs in _RENAME:
-        name = re.sub(ours, theirs, name)
+    for ours, theirs in _PATTERNS.items():
+        name = re.sub(rf'\b{ours}\b', theirs, name)
     return 'inner.' + (name.replace('L_level', 'H_level') if config.features == 'y' else name)
 
 
@@ -65,11 +62,10 @@ def initial_names(
     config: TRMConfig,  # a model
 ) -> list[str]:  # the released code's names of its initial states, in our order
     "What the released code calls the rows of `state0`."
-    many = FEATURES[config.features].state_size(config.n)
     names = {
         'y,z': ['H_init', 'L_init'],
         'single-z': ['L_init'],
-        'multi-scale-z': ['H_init', *(f'L{i}_init' for i in range(1, many))],
+        'multi-scale-z': ['H_init', *(f'L{i + 1}_init' for i in range(config.n))],
         'y': ['H_init'],
     }
     return [f'inner.{name}' for name in names[config.features]]
@@ -85,8 +81,8 @@ def released(
 
 def to_released(
     model: TRM,  # any of our models
-) -> dict[str, Tensor]:  # copies of its weights, to be saved: a state dict that the released code can load
-    "A state dict of the released code."
+) -> dict[str, Tensor]:  # copies of its weights, to be saved
+    "A state dict that the released code can load."
     return {name: w.clone() for name, w in released(model).items()}
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #4f3fa764
@@ -94,30 +90,17 @@ def read_weights(
     path: str | Path,  # a checkpoint of the released code, or a safetensors file
 ) -> dict[str, Tensor]:  # name -> weight, without the prefixes of compilation and loss
     "Read a state dict; raises ValueError for a damaged file and for a pickle that wants to execute code."
-    path = Path(path)
     try:
-        with path.open('rb') as f:
-            is_safetensors = f.read(9)[8:] == b'{'
-        if is_safetensors:
-            with safe_open(path, 'pt') as tensors:
-                state = {name: tensors.get_tensor(name) for name in tensors.keys()}
-        else:
-            state = torch.load(path, map_location='cpu', weights_only=True)
+        state = _read_tensors(Path(path))
     except OSError:
         raise
     except pickle.UnpicklingError as e:
-        raise ValueError(
-            f'{path} was not read: it is damaged, or holds more than weights and could execute code ({e})'
-        ) from e
-    except Exception as e:
-        raise ValueError(
-            f'{path} is damaged, or no file of weights: {e!r}'
-        ) from e  # a damaged pickle can raise anything
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(name, str) and isinstance(w, Tensor) for name, w in state.items())
-    ):
+        raise ValueError(f'{path} was not read: it is damaged, or it could execute code ({e})') from e
+    except Exception as e:  # a damaged pickle can raise anything
+        raise ValueError(f'{path} is damaged, or no file of weights: {e!r}') from e
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f'{path} holds no state dict, expected names and their weights')
+    if not all(isinstance(name, str) and isinstance(w, Tensor) for name, w in state.items()):
         raise ValueError(f'{path} holds no state dict, expected names and their weights')
     plain = {re.sub(r'^model\.', '', name.replace('_orig_mod.', '')): w for name, w in state.items()}
     if len(plain) < len(state):
@@ -125,136 +108,139 @@ def read_weights(
     return plain
 
 
+def _read_tensors(path: Path) -> Any:
+    "What a safetensors file or a PyTorch file holds; executes nothing."
+    with path.open('rb') as f:
+        is_safetensors = f.read(9)[8:] == b'{'
+    if is_safetensors:
+        with safe_open(path, 'pt') as tensors:
+            return {name: tensors.get_tensor(name) for name in tensors.keys()}
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of a damaged file it says more than once that it is unusual
+        return torch.load(path, map_location='cpu', weights_only=True)
+
+# %% ../../nbs/4_engine_room/15_reference.ipynb #beacce21
 def load_released(
     model: TRM,  # changed in place
     state: dict[str, Tensor],  # weights under the released code's names, see `read_weights`
-    resize: bool = False,  # if the number of puzzle identifiers differs, give every puzzle the mean of the checkpoint's embeddings?
+    resize: bool = False,  # for another number of puzzles, give each the mean of the checkpoint's embeddings?
 ) -> TRM:  # the same model
-    "Load the released code's weights; raises ValueError for names or shapes that do not fit, and then changes nothing."
+    "Load the released code's weights; raises ValueError if names or shapes do not fit, and then changes nothing."
     wanted, table = released(model), 'inner.puzzle_emb.weights'
-    if (
-        table in wanted
-        and table in state
-        and state[table].shape != wanted[table].shape
-        and state[table].shape[1:] == wanted[table].shape[1:]
-    ):
-        if not resize:
+    if table in wanted and table in state and state[table].shape[1:] == wanted[table].shape[1:]:
+        theirs, ours = len(state[table]), len(wanted[table])
+        if theirs != ours and not resize:
             raise ValueError(
-                f'the checkpoint has embeddings of {len(state[table])} puzzles and the model of {len(wanted[table])}, expected as many: '
+                f'the checkpoint has embeddings of {theirs} puzzles and the model of {ours}, expected as many: '
                 "they belong to other puzzles; resize=True begins with the mean of the checkpoint's"
             )
-        state = state | {table: state[table].mean(0).expand_as(wanted[table])}
-    shapes = {name: tuple(w.shape) for name, w in wanted.items()}
-    if wrong := [
-        f'{name}: expected {shapes.get(name, "no such weight")}, got {tuple(state[name].shape) if name in state else "none"}'
-        for name in sorted(shapes.keys() | state.keys())
-        if name not in state or shapes.get(name) != tuple(state[name].shape)
-    ]:
-        raise ValueError(
-            'the weights are those of another model: '
-            + '; '.join(wrong[:5])
-            + (f'; and {len(wrong) - 5} more' if len(wrong) > 5 else '')
-        )
-    if wrong := [f'{name}: {w.dtype}' for name, w in state.items() if not w.is_floating_point()]:
-        raise ValueError('expected floating point numbers, got ' + '; '.join(wrong[:5]))
+        if theirs != ours:
+            state = state | {table: state[table].mean(0).expand_as(wanted[table])}
+    _check_weights(wanted, state)
     with torch.no_grad():
         for name, w in wanted.items():
             w.copy_(state[name])
     return model
 
+
+def _check_weights(wanted: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    "Raise ValueError unless names and shapes are those wanted, and all weights are floating point numbers."
+    expected, got = ({name: tuple(w.shape) for name, w in weights.items()} for weights in (wanted, state))
+    wrong = sorted(name for name in expected.keys() | got.keys() if expected.get(name) != got.get(name))
+    if wrong:
+        lines = [
+            f'{name}: expected {expected.get(name, "no such weight")}, got {got.get(name, "none")}'
+            for name in wrong[:5]
+        ]
+        more = [f'and {len(wrong) - 5} more'] if len(wrong) > 5 else []
+        raise ValueError('the weights are those of another model: ' + '; '.join(lines + more))
+    if wrong := [f'{name}: {w.dtype}' for name, w in state.items() if not w.is_floating_point()]:
+        raise ValueError('expected floating point numbers, got ' + '; '.join(wrong[:5]))
+
 # %% ../../nbs/4_engine_room/15_reference.ipynb #dead68db
+_THEIR_FIELD = {  # our field -> the released code's
+    'vocab_size': 'vocab_size',
+    'seq_len': 'seq_len',
+    'hidden_size': 'hidden_size',
+    'positions': 'pos_encodings',
+    'heads': 'num_heads',
+    'expansion': 'expansion',
+    'n_sup': 'halt_max_steps',
+    'num_puzzle_identifiers': 'num_puzzle_identifiers',
+    'puzzle_emb_ndim': 'puzzle_emb_ndim',
+    'dtype': 'forward_dtype',
+}
+
+
 def config_of(
     settings: dict[str, Any],  # the released code's configuration
     state: dict[str, Tensor],  # weights of a model of that configuration, see `read_weights`
 ) -> TRMConfig:  # the same in our names
     "Translate a configuration; raises ValueError for one that we have no model for."
-    for name, ours in (('rms_norm_eps', 1e-5), ('rope_theta', 1e4)):
-        if settings.get(name, ours) != ours:
-            raise ValueError(f'{name} is {settings[name]}, expected {ours}, which is fixed here')
+    for name, fixed in (('rms_norm_eps', 1e-5), ('rope_theta', 1e4)):
+        if settings.get(name, fixed) != fixed:
+            raise ValueError(f'{name} is {settings[name]}, expected {fixed}, which is fixed here')
+    high, low = _layers('H_level', settings, state), _layers('L_level', settings, state)
+    hrm, direct = bool(high and low), not low
+    fields = {ours: settings[theirs] for ours, theirs in _THEIR_FIELD.items()}
+    fields |= dict(layers=low or high, answer_layers=high if hrm else 0, multiple=settings.get('multiple', 256))
+    fields['mixer'] = 'mlp' if any('.mlp_t.' in name for name in state) else 'attention'
+    fields['features'] = 'y' if direct else _features(settings, state)
+    fields |= dict(n=0, T=1) if direct else dict(n=settings['L_cycles'], T=settings['H_cycles'])
+    fields['gradient'] = settings.get('gradient', 'one-step' if hrm else 'full')
+    learned = 'q-learning' if hrm or not settings.get('no_ACT_continue', True) else 'one-pass'
+    fields['halting'] = settings.get('halting', 'q-untrained' if direct else learned)
+    fields['puzzle_emb_len'] = _prefix(settings, has_field='halting' in settings or not (hrm or direct))
+    return TRMConfig(**fields)
 
-    def layers(level: str) -> int:
-        there = len({name.split('.')[3] for name in state if name.startswith(f'inner.{level}.layers.')})
-        if there and there != settings.get(f'{level[0]}_layers', there):
-            raise ValueError(f'{level[0]}_layers is {settings[f"{level[0]}_layers"]}, but there are weights of {there}')
-        return there
 
-    H, L, D, ndim = layers('H_level'), layers('L_level'), settings['hidden_size'], settings['puzzle_emb_ndim']
-    z = sum(bool(re.fullmatch(r'inner\.L\d+_init', name)) for name in state)
-    features = 'y' if not L else 'multi-scale-z' if z else 'y,z' if 'inner.H_init' in state else 'single-z'
-    if z and z != settings['L_cycles']:
-        raise ValueError(f'L_cycles is {settings["L_cycles"]}, expected {z}: there is one latent feature for each')
-    hrm, fewest, ours = (
-        bool(H and L),
-        -(-ndim // D),
-        'halting' in settings,
-    )  # the classes of HRM and direct prediction have no puzzle_emb_len
-    prefix = settings.get('puzzle_emb_len', 16) or fewest if ours or not (hrm or not L) else fewest
-    q_learning = hrm or not settings.get('no_ACT_continue', True)
-    return TRMConfig(
-        vocab_size=settings['vocab_size'],
-        seq_len=settings['seq_len'],
-        hidden_size=D,
-        layers=L or H,
-        answer_layers=H if hrm else 0,
-        mixer='mlp' if any('.mlp_t.' in name for name in state) else 'attention',
-        positions=settings['pos_encodings'],
-        heads=settings['num_heads'],
-        expansion=settings['expansion'],
-        multiple=settings.get('multiple', 256),
-        features=features,
-        n={'y': 0, 'multi-scale-z': z}.get(features, settings['L_cycles']),
-        T=1 if features == 'y' else settings['H_cycles'],
-        gradient=settings.get('gradient', 'one-step' if hrm else 'full'),
-        n_sup=settings['halt_max_steps'],
-        halting=settings.get(
-            'halting', 'q-untrained' if features == 'y' else 'q-learning' if q_learning else 'one-pass'
-        ),
-        num_puzzle_identifiers=settings['num_puzzle_identifiers'],
-        puzzle_emb_ndim=ndim,
-        puzzle_emb_len=prefix if ndim else 0,
-        dtype=settings['forward_dtype'],
-    )
+def _layers(level: str, settings: dict[str, Any], state: dict[str, Tensor]) -> int:
+    "The layers of a level that there are weights of."
+    layers = len({name.split('.')[3] for name in state if name.startswith(f'inner.{level}.layers.')})
+    said = settings.get(f'{level[0]}_layers', layers)
+    if layers and layers != said:
+        raise ValueError(f'{level[0]}_layers is {said}, but there are weights of {layers}')
+    return layers
+
+
+def _features(settings: dict[str, Any], state: dict[str, Tensor]) -> str:
+    "The features of a model with a recursion."
+    several = sum(bool(re.fullmatch(r'inner\.L\d+_init', name)) for name in state)
+    if several and several != settings['L_cycles']:
+        raise ValueError(f'L_cycles is {settings["L_cycles"]}, expected {several}, one for each latent feature')
+    return 'multi-scale-z' if several else 'y,z' if 'inner.H_init' in state else 'single-z'
+
+
+def _prefix(settings: dict[str, Any], has_field: bool) -> int:
+    "Positions in front of the puzzle; HRM's class and that of direct prediction have as few as the embedding needs."
+    if not settings['puzzle_emb_ndim']:
+        return 0
+    fewest = -(-settings['puzzle_emb_ndim'] // settings['hidden_size'])
+    return settings.get('puzzle_emb_len', 16) or fewest if has_field else fewest
 
 
 def settings_of(
     c: TRMConfig,  # one of our models
 ) -> dict[str, Any]:  # the released code's configuration, and what it has no name for
     "The inverse of `config_of`."
-    return dict(
-        vocab_size=c.vocab_size,
-        seq_len=c.seq_len,
-        hidden_size=c.hidden_size,
-        H_layers=c.answer_layers or (c.layers if c.features == 'y' else 0),
-        L_layers=0 if c.features == 'y' else c.layers,
+    direct = c.features == 'y'
+    return {theirs: getattr(c, ours) for ours, theirs in _THEIR_FIELD.items()} | dict(
+        H_layers=c.layers if direct else c.answer_layers,
+        L_layers=0 if direct else c.layers,
         mlp_t=c.mixer == 'mlp',
-        pos_encodings=c.positions,
-        num_heads=c.heads,
-        expansion=c.expansion,
         L_cycles=c.n,
         H_cycles=c.T,
-        halt_max_steps=c.n_sup,
         halt_exploration_prob=0.0,
         no_ACT_continue=c.halting != 'q-learning',
-        num_puzzle_identifiers=c.num_puzzle_identifiers,
-        puzzle_emb_ndim=c.puzzle_emb_ndim,
         puzzle_emb_len=c.puzzle_emb_len,
-        forward_dtype=c.dtype,
         multiple=c.multiple,
         gradient=c.gradient,
         halting=c.halting,
     )
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #4fc39524
-RECORDED = TrainConfig(
-    steps=3,
-    batch_size=1,
-    lr=1e-3,
-    warmup=0,
-    weight_decay=0.1,
-    puzzle_emb_lr=1e-2,
-    puzzle_emb_weight_decay=0.1,
-    exploration=0.0,
-)  # how recordings are trained
+# how recordings are trained; puzzle embeddings by the defaults, 1e-2 with weight decay 0.1
+RECORDED = TrainConfig(steps=3, batch_size=1, lr=1e-3, warmup=0, weight_decay=0.1, exploration=0.0)
 
 
 def part(
@@ -271,22 +257,26 @@ def replay(
     compiled: bool = False,  # let torch.compile fuse the network, as in training?
 ) -> dict[str, Tensor]:  # what our models compute, under the recording's names
     "Evaluate, then train, as the recording did."
-    batches = [part(given, f'step{s}.batch.') for s in range(sum(name.endswith('.batch.inputs') for name in given) - 1)]
-    t = begin(config, replace(RECORDED, batch_size=len(batches[0]['inputs'])), device='cpu')
+    steps = sum(name.endswith('.batch.inputs') for name in given) - 1  # the other is of the evaluation
+    train_config = replace(RECORDED, batch_size=len(given['step0.batch.inputs']))
+    t = begin(config, train_config, device='cpu')
     if compiled:
         compile_network(t.model)
-    out = _evaluated(load_released(t.model, part(given, 'init.')), part(given, 'eval.batch.'))
-    for s, batch in enumerate(batches):
+    load_released(t.model, part(given, 'init.'))
+    out = _evaluated(t.model, part(given, 'eval.batch.'))
+    for s in range(steps):
+        batch = part(given, f'step{s}.batch.')
         offered = batch['inputs'].long(), batch['labels'].long(), batch['puzzle_identifiers'].long()
-        r = train_step(t, replace(RECORDED, batch_size=len(offered[0])), offered)
-        out |= {
-            f'step{s}.{name}': w for name, w in (_stepped(r, t.carry) | (_gradients(t.model) if s == 0 else {})).items()
-        }
+        found = _stepped(train_step(t, replace(train_config, batch_size=len(offered[0])), offered), t.carry)
+        if s == 0:
+            found |= _gradients(t.model)
+        out |= {f'step{s}.{name}': w for name, w in found.items()}
     return out | {f'final.{name}': w for name, w in to_released(t.model).items()}
 
 
 @torch.no_grad()
 def _evaluated(model: TRM, batch: dict[str, Tensor], steps: int = 2) -> dict[str, Tensor]:
+    "Outputs of the first supervision steps."
     out: dict[str, Tensor] = {}
     for s in range(steps):
         if s % model.config.n_sup == 0:
@@ -297,53 +287,61 @@ def _evaluated(model: TRM, batch: dict[str, Tensor], steps: int = 2) -> dict[str
 
 
 def _stepped(r: StepResult, after: Carry) -> dict[str, Tensor]:
-    "Outputs, losses (sums over the batch), halting and metrics (sums over the puzzles that have just finished) of a training step."
-    B, graded, right = len(r.q), after.labels != IGNORE, (r.logits.argmax(-1) == after.labels)
-    bce = lambda q, target: F.binary_cross_entropy_with_logits(q, target.to(q.dtype), reduction='sum')
+    "Outputs, halting, losses (sums over the batch) and metrics of a training step."
+    puzzles = len(r.q)
     out = {
         'out.logits': r.logits,
         'out.preds': r.logits.argmax(-1),
         'out.q_halt_logits': r.q[:, 0],
         'out.q_continue_logits': r.q[:, 1],
-        'loss': r.loss.detach() * B,
-        'lm_loss': r.ce * B,
-        'q_halt_loss': bce(r.q[:, 0], r.solved),
+        'loss': r.loss.detach() * puzzles,
+        'lm_loss': r.ce * puzzles,
+        'q_halt_loss': _summed_bce(r.q[:, 0], r.solved),
         'halted': after.halted,
         'steps': after.steps,
     }
     if r.target is not None:
-        out |= {'out.target_q_continue': r.target, 'q_continue_loss': bce(r.q[:, 1], r.target)}
+        out |= {'out.target_q_continue': r.target, 'q_continue_loss': _summed_bce(r.q[:, 1], r.target)}
+    return out | _metrics(r, after)
+
+
+def _summed_bce(q: Tensor, target: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(q, target.to(q.dtype), reduction='sum')
+
+
+def _metrics(r: StepResult, after: Carry) -> dict[str, Tensor]:
+    "Sums over the puzzles that have just finished."
+    graded = after.labels != IGNORE
+    right = (r.logits.argmax(-1) == after.labels) & graded
     done = after.halted & graded.any(-1)
-    share = ((right & graded).float() / graded.sum(-1, keepdim=True).clamp(min=1)).sum(-1)
     metrics = dict(
         count=done,
-        accuracy=share * done,
+        accuracy=(right.float() / graded.sum(-1, keepdim=True).clamp(min=1)).sum(-1) * done,
         exact_accuracy=r.solved & done,
         steps=after.steps * done,
         q_halt_accuracy=((r.q[:, 0] >= 0) == r.solved) & done,
     )
-    return out | {f'metric.{name}': v.float().sum() for name, v in metrics.items()}
+    return {f'metric.{name}': v.float().sum() for name, v in metrics.items()}
 
 
 def _gradients(model: TRM) -> dict[str, Tensor]:
     "The gradients of a training step; that of a puzzle embedding for each row of the batch."
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     puzzle = grads.pop('embed.puzzles.weight', None)
-    return {f'grad.{released_name(name, model.config)}': g for name, g in grads.items()} | (
-        {} if puzzle is None else {'grad.puzzle_emb_local': puzzle._values()}
-    )
+    out = {f'grad.{released_name(name, model.config)}': g for name, g in grads.items()}
+    return out if puzzle is None else out | {'grad.puzzle_emb_local': puzzle._values()}
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #320a3bef
 EXACT = 'predictions, halting, steps'
-TOLERANCE = {
+TOLERANCE = {  # group of tensors -> the largest difference allowed
     'eval': 1e-8,
     'step0': 1e-8,
     'gradients': 1e-8,
     'step1': 1e-6,
     'step2': 1e-5,
-    'metrics': 1e-6,
+    'metrics': 1e-6,  # relative, they are float32
     EXACT: 0.0,
-}  # metrics: relative, they are float32
+}
 OPTIONAL = 'q_halt_accuracy'  # a metric that recordings may lack
 
 
@@ -362,63 +360,69 @@ def tolerance(
     group: str,  # see `group_of`
     last: int,  # number of the last step
 ) -> float:
-    "How far apart a group may be: from the fourth step on a hundred times more with every step, the final weights as much as the last step."
+    "How far apart a group may be. After the third step it is 100 times more with each step; 'final' is as the last."
     step = last if group == 'final' else int(group[4:]) if re.fullmatch(r'step\d+', group) else 0
-    return TOLERANCE['step2'] * 100 ** max(0, step - 2) if group == 'final' or step > 2 else TOLERANCE[group]
+    if group == 'final' or step > 2:
+        return TOLERANCE['step2'] * 100 ** max(0, step - 2)
+    return TOLERANCE.get(group, 0.0)
 
 
-def apart(
+def largest_difference(
     a: Tensor,  # one tensor
     b: Tensor,  # another
 ) -> float:  # infinite where they have other shapes or kinds, or one is not a number
     "The largest absolute difference."
     if a.numel() == b.numel() == 1:
         a, b = a.reshape(()), b.reshape(())  # a recording keeps a number as a tensor of one
-    if (
-        a.shape != b.shape
-        or (a.dtype == torch.bool) != (b.dtype == torch.bool)
-        or a.is_floating_point() != b.is_floating_point()
-    ):
+    kinds = [(t.shape, t.dtype == torch.bool, t.is_floating_point()) for t in (a, b)]
+    if kinds[0] != kinds[1]:
         return float('inf')
     d = (a.double() - b.double()).abs()
     return d.max().item() if d.numel() and d.isfinite().all() else float('inf')
 
 
+@dataclass
+class Group:
+    "How far apart the tensors of a group are."
+
+    tolerance: float
+    tensors: int = 0
+    difference: float = 0.0  # the largest
+    worst: str = ''  # the tensor with that difference
+    alone: list[str] = field(default_factory=list)  # names that only one of the two has
+
+    @property
+    def ok(self) -> bool:
+        "Is nothing too far apart, or missing?"
+        return self.difference <= self.tolerance and not self.alone
+
+
 def compare(
     recorded: dict[str, Tensor],  # a recording
     ours: dict[str, Tensor],  # see `replay`
-) -> dict[
-    str, dict
-]:  # group -> largest difference, tolerance, number of tensors, the worst of them, names that only one of the two has, ok
+) -> dict[str, Group]:
     "Compare a recording with what our models compute."
-    groups: dict[str, dict] = {}
+    groups: dict[str, Group] = {}
     last = max(int(name[4:].split('.')[0]) for name in ours if name.startswith('step'))
-    for name in [*ours, *(n for n in recorded if n not in ours and not re.match(r'init\.|\w+\.batch\.', n))]:
+    for name in _compared(recorded, ours):
         key = group_of(name)
-        if OPTIONAL in name and name not in recorded:
-            continue
-        g = groups.setdefault(
-            key,
-            dict(
-                difference=0.0,
-                tolerance=tolerance(key, last) if key in ('final', *TOLERANCE) or key.startswith('step') else 0.0,
-                tensors=0,
-                worst='',
-                alone=[],
-            ),
-        )
+        group = groups.setdefault(key, Group(tolerance(key, last)))
         if name not in recorded or name not in ours:
-            g['alone'].append(name)
+            group.alone.append(name)
             continue
-        d = apart(ours[name], recorded[name]) / (
-            max(1.0, recorded[name].abs().max().item()) if key == 'metrics' else 1.0
-        )
-        if d > g['difference'] or not g['worst']:
-            g['difference'], g['worst'] = d, name
-        g['tensors'] += 1
-    for g in groups.values():
-        g['ok'] = g['difference'] <= g['tolerance'] and not g['alone']
+        difference = largest_difference(ours[name], recorded[name])
+        if key == 'metrics':
+            difference /= max(1.0, recorded[name].abs().max().item())
+        if difference > group.difference or not group.worst:
+            group.difference, group.worst = difference, name
+        group.tensors += 1
     return groups
+
+
+def _compared(recorded: dict[str, Tensor], ours: dict[str, Tensor]) -> list[str]:
+    "Names of all that was computed, by us or by who made the recording."
+    theirs = [name for name in recorded if name not in ours and not re.match(r'init\.|\w+\.batch\.', name)]
+    return [name for name in [*ours, *theirs] if OPTIONAL not in name or name in recorded]
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #071f3dad
 def read_recording(
@@ -433,31 +437,30 @@ def read_recording(
         raise ValueError(f'{path} is no recording, expected a safetensors file with a configuration: {e!r}') from e
     if not isinstance(settings, dict):
         raise ValueError(f'{path} is no recording: its configuration is {settings!r}')
-    steps = sorted({name.split('.')[0] for name in tensors if re.match(r'step\d+\.', name)}, key=lambda s: int(s[4:]))
-    wanted = [
-        f'{name}.batch.{k}'
-        for name in ('eval', *(steps or ['step0']))
-        for k in ('inputs', 'labels', 'puzzle_identifiers')
-        if (name, k) != ('eval', 'labels')
-    ]
-    lacking = [p for p in ('init.', 'final.', *wanted) if not any(name.startswith(p) for name in tensors)]
-    if lacking or steps != [f'step{s}' for s in range(len(steps))]:
-        raise ValueError(
-            f'{path} is no recording: it lacks {", ".join(lacking) or "a step"}, and has {", ".join(steps) or "no step"}'
-        )
+    if wrong := _incomplete(tensors):
+        raise ValueError(f'{path} is no recording: {wrong}')
     if settings.get('halt_exploration_prob'):
         raise ValueError(f'{path} was recorded with exploration, which is random: it cannot be replayed')
-    if settings.get('forward_dtype') != 'float64':
-        raise ValueError(
-            f'{path} was recorded in {settings.get("forward_dtype")}, expected float64: rounding would drown every other difference'
-        )
+    if (dtype := settings.get('forward_dtype')) != 'float64':
+        raise ValueError(f'{path} was recorded in {dtype}, expected float64, in which rounding hides no difference')
     return tensors, settings
+
+
+def _incomplete(names: Iterable[str]) -> str:  # empty where nothing is missing
+    "What a recording with these tensors lacks."
+    found = {int(m[1]) for name in names if (m := re.match(r'step(\d+)\.', name))}
+    steps = [f'step{s}' for s in range(max(found, default=0) + 1)]
+    columns = ('inputs', 'labels', 'puzzle_identifiers')
+    wanted = ['init.', 'final.', 'eval.batch.inputs', 'eval.batch.puzzle_identifiers']
+    wanted += [f'{step}.batch.{column}' for step in steps for column in columns]
+    lacking = [prefix for prefix in wanted if not any(name.startswith(prefix) for name in names)]
+    return f'it lacks {", ".join(lacking)}' if lacking else ''
 
 
 def replayed(
     path: str | Path,  # a recording
     compiled: bool = False,  # see `replay`
-) -> tuple[TRMConfig, dict[str, dict]]:  # of its model, and the comparison, see `compare`
+) -> tuple[TRMConfig, dict[str, Group]]:  # of its model, and the comparison
     "Read a recording, replay it and compare; raises ValueError for one that cannot be replayed."
     recorded, settings = read_recording(path)
     try:
@@ -477,12 +480,9 @@ def record(
     "Record a model of ours on random puzzles, with random weights where training begins with zeros."
     torch.manual_seed(seed)
     model = TRM(config)
+    embeddings = model.embed.puzzles.parameters() if model.embed.puzzles else []
     with torch.no_grad():
-        for w in [
-            model.q_head.weight,
-            model.q_head.bias,
-            *(model.embed.puzzles.parameters() if model.embed.puzzles else []),
-        ]:
+        for w in [model.q_head.weight, model.q_head.bias, *embeddings]:
             w.normal_(std=0.2)
     given = {f'init.{name}': w for name, w in to_released(model).items()}
     for name in ('eval', *(f'step{s}' for s in range(steps))):
@@ -493,11 +493,8 @@ def record(
             f'{name}.batch.puzzle_identifiers': torch.randint(0, config.num_puzzle_identifiers, (batch_size,)),
         }
     tensors = {name: w.detach().contiguous().clone() for name, w in (given | replay(given, config)).items()}
-    save_file(
-        tensors,
-        path,
-        metadata=dict(config=json.dumps(settings_of(config)), note='recorded by trm_nbdev itself, in float64'),
-    )
+    note = 'recorded by trm_nbdev itself, in float64'
+    save_file(tensors, path, metadata=dict(config=json.dumps(settings_of(config)), note=note))
 
 # %% ../../nbs/4_engine_room/15_reference.ipynb #b214430b
 def report(
@@ -508,24 +505,26 @@ def report(
     try:
         if Path(path).suffix == '.npz':
             return report_votes(path)
-        c, groups = replayed(path, compiled)
+        config, groups = replayed(path, compiled)
     except ValueError as e:
         print(f'trm-parity: {e}', file=sys.stderr)
         return 2
-    print(
-        f'{Path(path).name}: {c.mixer}, {c.features}, {c.layers} layers'
-        + (f' and {c.answer_layers} of f_H' if c.answer_layers else '')
-        + f', n={c.n}, T={c.T}, {c.gradient} gradient, {c.halting} halting, L={c.length}, D={c.hidden_size}'
-    )
+    print(f'{Path(path).name}: {_describe(config)}')
     for name, g in groups.items():
-        print(
-            f'  {name:28} {g["tensors"]:4} tensors  {g["difference"]:8.1e}  of at most {g["tolerance"]:.0e}  {"ok" if g["ok"] else "DIFFERS"}'
-        )
-        if g['alone']:
-            print(f'    only in one of the two: {", ".join(g["alone"])}')
-        if g['difference'] > g['tolerance']:
-            print(f'    the worst is {g["worst"]}')
-    return int(not all(g['ok'] for g in groups.values()))
+        verdict = 'ok' if g.ok else 'DIFFERS'
+        print(f'  {name:28} {g.tensors:4} tensors  {g.difference:8.1e}  of at most {g.tolerance:.0e}  {verdict}')
+        if g.alone:
+            print(f'    only in one of the two: {", ".join(g.alone)}')
+        if g.difference > g.tolerance:
+            print(f'    the worst is {g.worst}')
+    return int(not all(g.ok for g in groups.values()))
+
+
+def _describe(c: TRMConfig) -> str:
+    "A model in a line."
+    layers = f'{c.layers} layers' + (f' and {c.answer_layers} of f_H' if c.answer_layers else '')
+    recursion = f'n={c.n}, T={c.T}, {c.gradient} gradient, {c.halting} halting'
+    return f'{c.mixer}, {c.features}, {layers}, {recursion}, L={c.length}, D={c.hidden_size}'
 
 
 def report_votes(
@@ -535,9 +534,8 @@ def report_votes(
     groups = replay_votes(path)
     print(f'{Path(path).name}: votes of ARC')
     for name, g in groups.items():
-        print(
-            f'  {name:28} {g["compared"]:4} entries  {g["difference"]:8.0f}  of at most 0      {"ok" if g["ok"] else "DIFFERS"}'
-        )
+        verdict = 'ok' if g['ok'] else 'DIFFERS'
+        print(f'  {name:28} {g["compared"]:4} entries  {g["difference"]:8.0f}  of at most 0      {verdict}')
         if not g['ok']:
             print(f'    the first is {g["worst"]}')
     return int(not all(g['ok'] for g in groups.values()))
@@ -547,18 +545,13 @@ def main(
     argv: Sequence[str] | None = None,  # command line; None: that of the process
 ) -> int:  # the worst of the files: 0: equal, 1: something differs, 2: cannot be replayed
     "The command `trm-parity`."
-    parser = argparse.ArgumentParser(
-        prog='trm-parity',
-        description='Replay recordings of the reference implementation through these models, their training step and '
-        'optimisers, in float64, and print the largest absolute difference of each group. Exits 1 if anything differs by more than its tolerance, 2 if a file cannot be replayed.',
+    p = argparse.ArgumentParser(
+        'trm-parity',
+        description='Replay recordings through these models, their training step and optimisers, in float64, and print '
+        'the largest difference of each group. Exits 1 if one exceeds its tolerance, 2 if a file cannot be replayed.',
     )
-    parser.add_argument(
-        'files',
-        nargs='+',
-        metavar='FILE',
-        type=Path,
-        help="a recording: a safetensors file with init.*, eval.*, step0.* … and final.*, and the configuration in its metadata; or an .npz file of ARC's votes, with the .json file of the same name beside it",
-    )
-    parser.add_argument('--compiled', action='store_true', help='let torch.compile fuse the network, as training does')
-    a = parser.parse_args(argv)
-    return max(report(f, a.compiled) for f in a.files)
+    kinds = "a safetensors file with init.*, eval.*, step0.* … and final.*, or an .npz file of ARC's votes"
+    p.add_argument('files', nargs='+', metavar='FILE', type=Path, help=f'a recording: {kinds}')
+    p.add_argument('--compiled', action='store_true', help='let torch.compile fuse the network, as training does')
+    a = p.parse_args(argv)
+    return max(report(file, a.compiled) for file in a.files)
