@@ -14,7 +14,7 @@ import pytest
 
 from trm_nbdev.engine.checkpoints import load_checkpoint
 from trm_nbdev.engine.data import SudokuData
-from trm_nbdev.engine.runs import run_spec
+from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig, train
 

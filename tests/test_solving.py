@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trm_nbdev.engine.runs import PROFILES, run_spec
+from trm_nbdev.engine.plan import PROFILES, run_spec
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.solving import early_stop_effect, solve, solving_speed, stopped, think
 from trm_nbdev.training import can_compile, compile_network

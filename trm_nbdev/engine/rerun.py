@@ -81,7 +81,7 @@ def selected(
         raise ValueError(f'no experiment is called {", ".join(unknown)}: expected {", ".join(known)}')
     return {n: p for n, p in known.items() if not only or n in only}
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #65523de7
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #429c4804
 def default_parameters(
     notebook: Path,  # to be executed
     given: dict[str, Any],  # parameters to set
@@ -167,7 +167,7 @@ def status(
             parts.append(f'{name} {now["step"] / now["of"]:.0%} {now["rate"]:.0f}/s')
     return ' · '.join(parts)
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #98334529
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #0a63bb98
 def end_with_parent() -> None:
     "Let a worker process end with its parent, however that ended, and silently on Ctrl-C."
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -185,7 +185,6 @@ def in_processes(
     jobs: int,  # processes at a time
     what: str,  # the tasks are, such as "runs": for the progress bar
     logs: Path,  # of trainings, see `status`
-    fresh: bool = True,  # a new process for each task? else one that has done its task takes the next
 ) -> dict[str, Future]:  # name -> result or exception; `BrokenProcessPool` where the process died
     "Do the tasks in other processes, in order."
     waiting, running, idle, done, started = [*tasks], {}, [], {}, time.time()
@@ -200,7 +199,7 @@ def in_processes(
             for future in finished:
                 name, pool = running.pop(future)
                 done[name] = future
-                if not fresh and not isinstance(future.exception(), BrokenProcessPool):
+                if not isinstance(future.exception(), BrokenProcessPool):
                     idle.append(pool)
             bar.set_postfix_str(status(logs, started), refresh=False)
             bar.update(len(finished))
@@ -216,7 +215,7 @@ def failure(
         return 'its process died: for want of memory, perhaps'
     return f'{type(e).__name__}: {e}' if e else ''
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #f3a7db7b
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #2c194d56
 def train_all(
     specs: Iterable[RunSpec],  # some of them perhaps recorded, or more than once in the list
     out: Path,  # results/<profile>
@@ -231,6 +230,8 @@ def train_all(
 
 
 def _train_or_skip(spec: RunSpec, out: Path) -> None:
+    if spec.train_config.compiled:
+        torch.compiler.reset()  # forget the models of earlier runs: after several, nothing more would be compiled
     with suppress(Timeout):  # another command is training it
         run(spec, out, wait=False)
 
@@ -327,7 +328,7 @@ def parser() -> argparse.ArgumentParser:
     )  # on a GPU, processes would share its memory
     return p
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #0956e628
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #60a61638
 @dataclass(frozen=True)
 class Plan:
     "What is going to be run, checked."
@@ -374,7 +375,7 @@ def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -
     specs = run_specs(rows_of(name, profile, benchmark), profile, parameters.get('seeds'), source, benchmark)
     return [*specs.values()]
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #6040c70e
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #b88e3101
 def check_mode(
     a: argparse.Namespace,  # from `parser`
 ) -> None:
@@ -502,7 +503,7 @@ def execute_all(
 def _execute_some(p: Plan, names: list[str]) -> dict[str, Outcome]:
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         tasks = {n: (execute, n, p.notebooks[n], p.parameters, p.out, Path(scratch)) for n in names}
-        done = in_processes(tasks, p.jobs, 'notebooks', p.out / 'logs', fresh=False)
+        done = in_processes(tasks, p.jobs, 'notebooks', p.out / 'logs')
         return {n: Outcome(n, error=failure(f)) if f.exception() else f.result() for n, f in done.items()}
 
 
