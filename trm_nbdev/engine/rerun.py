@@ -81,7 +81,7 @@ def selected(
         raise ValueError(f'no experiment is called {", ".join(unknown)}: expected {", ".join(known)}')
     return {n: p for n, p in known.items() if not only or n in only}
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #429c4804
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #b4efecc8
 def default_parameters(
     notebook: Path,  # to be executed
     given: dict[str, Any],  # parameters to set
@@ -167,7 +167,7 @@ def status(
             parts.append(f'{name} {now["step"] / now["of"]:.0%} {now["rate"]:.0f}/s')
     return ' · '.join(parts)
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #0a63bb98
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #6b2da7f3
 def end_with_parent() -> None:
     "Let a worker process end with its parent, however that ended, and silently on Ctrl-C."
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -187,7 +187,8 @@ def in_processes(
     logs: Path,  # of trainings, see `status`
 ) -> dict[str, Future]:  # name -> result or exception; `BrokenProcessPool` where the process died
     "Do the tasks in other processes, in order."
-    waiting, running, idle, done, started = [*tasks], {}, [], {}, time.time()
+    waiting, idle, done, started = [*tasks], [], {}, time.time()
+    running: dict[Future, tuple[str, ProcessPoolExecutor]] = {}
     spawn = multiprocessing.get_context('spawn')
     layout = '{desc}: {bar:10} {n_fmt}/{total_fmt} [{elapsed}{postfix}]'
     with progress(len(tasks), what, bar_format=layout) as bar:
@@ -215,7 +216,7 @@ def failure(
         return 'its process died: for want of memory, perhaps'
     return f'{type(e).__name__}: {e}' if e else ''
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #2c194d56
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #bf6eaf15
 def train_all(
     specs: Iterable[RunSpec],  # some of them perhaps recorded, or more than once in the list
     out: Path,  # results/<profile>
@@ -323,12 +324,10 @@ def parser() -> argparse.ArgumentParser:
     )
     for name, settings in OPTIONS.items():
         p.add_argument(f'--{name}', **settings)
-    p.set_defaults(
-        jobs=1 if torch.cuda.is_available() else usable_cores()
-    )  # on a GPU, processes would share its memory
+    p.set_defaults(jobs=1 if torch.cuda.is_available() else usable_cores())
     return p
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #60a61638
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #e67b97bf
 @dataclass(frozen=True)
 class Plan:
     "What is going to be run, checked."
@@ -375,7 +374,7 @@ def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -
     specs = run_specs(rows_of(name, profile, benchmark), profile, parameters.get('seeds'), source, benchmark)
     return [*specs.values()]
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #b88e3101
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #a802e867
 def check_mode(
     a: argparse.Namespace,  # from `parser`
 ) -> None:
@@ -497,7 +496,7 @@ def execute_all(
     left = [name for name in p.notebooks if name not in outcomes]
     for stage in ([name for name in left if name != LAST], [name for name in left if name == LAST]):
         outcomes |= _execute_some(p, stage)
-    return outcomes
+    return {name: outcomes[name] for name in p.notebooks}
 
 
 def _execute_some(p: Plan, names: list[str]) -> dict[str, Outcome]:
@@ -532,10 +531,11 @@ def main(
     except (ValueError, OSError) as e:
         print(f'trm-rerun: {e}', file=sys.stderr)
         return 2
-    started, inline = time.time(), 'module://matplotlib_inline.backend_inline'
+    kernel = dict(MPLBACKEND='module://matplotlib_inline.backend_inline', PYTHONWARNINGS='ignore:IProgress not found')
+    started = time.time()
     print(f'{len(p.notebooks)} notebooks, profile {a.profile}: {PROFILES[a.profile].note}', flush=True)
     try:
-        with _environment(a, started, TQDM_DISABLE='1', MPLBACKEND=inline, TRM_DATA=p.source):
+        with _environment(a, started, TQDM_DISABLE='1', TRM_DATA=p.source, **kernel):
             outcomes = execute_all(p)
     except KeyboardInterrupt:
         return _interrupted(a.force, started)
