@@ -1,4 +1,4 @@
-"What a training shows while it runs: metrics.jsonl, TensorBoard, progress bars; resumed, and with two commands at once."
+"What a training shows while it runs: metrics.jsonl, TensorBoard, progress bars; also resumed, or with two commands."
 
 import json
 import logging

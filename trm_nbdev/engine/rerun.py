@@ -81,7 +81,7 @@ def selected(
         raise ValueError(f'no experiment is called {", ".join(unknown)}: expected {", ".join(known)}')
     return {n: p for n, p in known.items() if not only or n in only}
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #b4efecc8
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #9a1e691c
 def default_parameters(
     notebook: Path,  # to be executed
     given: dict[str, Any],  # parameters to set
@@ -167,7 +167,7 @@ def status(
             parts.append(f'{name} {now["step"] / now["of"]:.0%} {now["rate"]:.0f}/s')
     return ' · '.join(parts)
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #6b2da7f3
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #b046ac2b
 def end_with_parent() -> None:
     "Let a worker process end with its parent, however that ended, and silently on Ctrl-C."
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -187,7 +187,8 @@ def in_processes(
     logs: Path,  # of trainings, see `status`
 ) -> dict[str, Future]:  # name -> result or exception; `BrokenProcessPool` where the process died
     "Do the tasks in other processes, in order."
-    waiting, idle, done, started = [*tasks], [], {}, time.time()
+    waiting, done, started = [*tasks], {}, time.time()
+    idle: list[ProcessPoolExecutor] = []
     running: dict[Future, tuple[str, ProcessPoolExecutor]] = {}
     spawn = multiprocessing.get_context('spawn')
     layout = '{desc}: {bar:10} {n_fmt}/{total_fmt} [{elapsed}{postfix}]'
@@ -204,7 +205,7 @@ def in_processes(
                     idle.append(pool)
             bar.set_postfix_str(status(logs, started), refresh=False)
             bar.update(len(finished))
-    return done
+    return {name: done[name] for name in tasks}
 
 
 def failure(
@@ -216,7 +217,7 @@ def failure(
         return 'its process died: for want of memory, perhaps'
     return f'{type(e).__name__}: {e}' if e else ''
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #bf6eaf15
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #9a9ce9d8
 def train_all(
     specs: Iterable[RunSpec],  # some of them perhaps recorded, or more than once in the list
     out: Path,  # results/<profile>
@@ -327,7 +328,7 @@ def parser() -> argparse.ArgumentParser:
     p.set_defaults(jobs=1 if torch.cuda.is_available() else usable_cores())
     return p
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #e67b97bf
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #5f4e6b3b
 @dataclass(frozen=True)
 class Plan:
     "What is going to be run, checked."
@@ -374,7 +375,7 @@ def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -
     specs = run_specs(rows_of(name, profile, benchmark), profile, parameters.get('seeds'), source, benchmark)
     return [*specs.values()]
 
-# %% ../../nbs/4_engine_room/14_rerun.ipynb #a802e867
+# %% ../../nbs/4_engine_room/14_rerun.ipynb #ef7ac0df
 def check_mode(
     a: argparse.Namespace,  # from `parser`
 ) -> None:

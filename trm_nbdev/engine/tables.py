@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -117,7 +117,7 @@ HRM_ANALYSIS = pd.DataFrame(
 # %% ../../nbs/4_engine_room/13_tables.ipynb #fc214ac6
 def _halves(table3: pd.DataFrame) -> pd.DataFrame:
     "HRM's half of Table 3 above TRM's."
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for model in ('HRM', 'TRM'):
         depth, acc_pct = (table3[f'{model.lower()}_{column}'] for column in ('depth', 'acc_pct'))
         rows |= {f'{model}, k={k}, T={T}': dict(depth=depth[k, T], acc_pct=acc_pct[k, T]) for k, T in TABLE3_ROWS}
@@ -328,7 +328,7 @@ def _over_seeds(d: np.ndarray) -> tuple[float, float, float]:
     half = max(student, 1.96 * puzzles.std(ddof=1) / len(puzzles) ** 0.5)
     return seeds.mean(), seeds.mean() - half, seeds.mean() + half
 
-# %% ../../nbs/4_engine_room/13_tables.ipynb #87c32b76
+# %% ../../nbs/4_engine_room/13_tables.ipynb #61bd324f
 NARROW = 4.0  # percentage points: a wider interval decides nothing about a claim of no difference
 
 
@@ -420,7 +420,7 @@ CLAIMS: dict[str, list[Claim]] = {
     'HRM analysis': _ANALYSIS_CLAIMS,
 }
 
-# %% ../../nbs/4_engine_room/13_tables.ipynb #587accbd
+# %% ../../nbs/4_engine_room/13_tables.ipynb #62a0a4af
 def paper_difference(
     table: str,  # a key of `CLAIMS`
     better: str,  # a row
@@ -568,14 +568,14 @@ def curves(
     for k, (method, records) in enumerate(table.items()):
         for r in records:
             points = pd.DataFrame(r['curve']).dropna(subset='valid_exact')
-            style = dict(marker='os^Dv'[k % 5], ls=('-', '--', ':', '-.')[k % 4], ms=4, color=f'C{k}')
+            style: dict[str, Any] = dict(marker='os^Dv'[k % 5], ls=('-', '--', ':', '-.')[k % 4], ms=4, color=f'C{k}')
             label = method if r is records[0] else None
             ax.plot(points.samples, 100 * points.valid_exact.astype(float), label=label, **style)
     ax.set(xlabel='training samples', ylabel='validation puzzles solved, %', ylim=(-2, 102))
     ax.legend(fontsize=8)
     return ax
 
-# %% ../../nbs/4_engine_room/13_tables.ipynb #06657761
+# %% ../../nbs/4_engine_room/13_tables.ipynb #39b7a5be
 def condense(
     table: pd.DataFrame,  # from `comparison_table` or `paper_table`
 ) -> tuple[pd.DataFrame, str]:  # what is left, and what the columns left out say; '' where they say nothing
@@ -601,7 +601,7 @@ def styled(
         shown.columns = pd.MultiIndex.from_tuples(heads)
     grey = 'color: grey'
     style = shown.style.hide(axis='index').map(lambda entry: grey if entry in (NOT_RUN, QUOTED) else '')
-    left = [dict(selector='caption, th, td', props='text-align: left')]
+    left: Any = [dict(selector='caption, th, td', props='text-align: left')]
     name = hashlib.sha256(shown.to_csv().encode()).hexdigest()[:8]  # pandas' own is random
     return HTML(style.set_caption(title).set_table_styles(left).set_uuid(name).to_html())
 
@@ -682,7 +682,7 @@ def provenance(
     }
     return to_markdown(pd.DataFrame({'': lines}).rename_axis('origin'))
 
-# %% ../../nbs/4_engine_room/13_tables.ipynb #6cc01112
+# %% ../../nbs/4_engine_room/13_tables.ipynb #0f58c7ee
 def file_name(
     table: str,  # such as 'Table 1'
 ) -> str:  # such as 'table1'
