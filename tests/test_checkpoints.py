@@ -16,7 +16,7 @@ import torch
 from trm_nbdev.engine.checkpoints import load_checkpoint, save_checkpoint
 from trm_nbdev.engine.data import SudokuData
 from trm_nbdev.engine.long_runs import train_resumable
-from trm_nbdev.engine.runs import run_spec
+from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig
 

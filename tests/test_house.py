@@ -1,4 +1,4 @@
-"Who may import whom: the order of the chapters is the order of the imports, and the parts know each other in one direction only."
+"Who may import whom: the order of the chapters is the order of the imports; parts know each other in one direction."
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"settings.ini, environment.yml, requirements.lock and what is imported agree, and the package installs from its archive."
+"settings.ini, environment.yml, requirements.lock and what is imported agree, and the package installs."
 
 import ast
 import json

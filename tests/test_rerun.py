@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, rerun
 
 from trm_nbdev.baselines import ROWS, benchmark_of
-from trm_nbdev.engine.runs import PROFILES, data_of, run_spec
+from trm_nbdev.engine.plan import PROFILES, data_of, run_spec
 
 EXPERIMENTS = sorted((ROOT / 'nbs' / '3_experiments').glob('*.ipynb'))
 
@@ -33,7 +33,7 @@ def test_every_experiment_runs_and_is_counted(everything):
         'results',
     }
     for name in tables:
-        for ending in ('csv', 'md', 'png'):
+        for ending in ('csv', 'md'):
             assert (out / f'{name}.{ending}').stat().st_size > 100
     assert (out / 'residuals.png').stat().st_size > 10_000
 
@@ -46,13 +46,11 @@ def test_each_run_is_trained_once_although_several_notebooks_need_it(everything)
         for changes in rows.values()
     }
     ids.add(run_spec('smoke', {'steps': 2 * PROFILES['smoke'].train_config.steps}).id)  # early_stop's longer training
-    ids |= {
-        run_spec('smoke', dict(compiled=compiled), seed).id for compiled in (True, False) for seed in range(3)
-    }  # compiled_or_plain's
+    # compiled_or_plain has three seeds of its own
+    ids |= {run_spec('smoke', dict(compiled=compiled), seed).id for compiled in (True, False) for seed in range(3)}
     recorded = {p.stem for p in (out / 'runs').glob('*.json')}
-    assert (
-        ids < recorded and len(recorded) == len(ids) + 2
-    )  # and the short run that checks the records, and your_idea's
+    assert ids < recorded
+    assert len(recorded) == len(ids) + 2  # the short run that checks the records, and your_idea's
     assert 'not run' not in ''.join(
         (out / f'{name}.csv').read_text()
         for name in ('table1', 'table2', 'table3', 'table4', 'table5', 'hrm_analysis', 'claims')
@@ -67,15 +65,8 @@ def test_a_second_time_nothing_is_trained_and_nothing_changes(everything):
         for p in out.rglob('*')
         if p.suffix in {'.json', '.ipynb', '.csv', '.md', '.png'} and p.stem != 'check_records'
     }
-    some = (
-        'arc_agi_2',
-        'check_records',
-        'compiled_or_plain',
-        'deep_supervision',
-        'early_stop',
-        'maze_hard',
-        'results',
-    )  # of each kind one
+    # of each kind one
+    some = 'arc_agi_2 check_records compiled_or_plain deep_supervision early_stop maze_hard results'.split()
     assert rerun('--profile', 'smoke', '--only', *some, '--out', out, '--jobs', 2, cwd=elsewhere).returncode == 0
     assert [p.name for p, was in before.items() if p.read_bytes() != was] == []
     check = nbformat.read(out / 'notebooks' / 'check_records.ipynb', as_version=4)
@@ -86,34 +77,18 @@ def test_force_trains_again_and_once(everything):
     out, elsewhere, _ = everything
     base = out / 'runs' / f'{run_spec("smoke", {}).id}.json'
     before, now = json.loads(base.read_text()), time.time()
-    assert (
-        rerun(
-            '--profile', 'smoke', '--out', out, '--only', 'ema', 'layers', '--jobs', 2, '--force', cwd=elsewhere
-        ).returncode
-        == 0
-    )
+    words = ['--profile', 'smoke', '--out', out, '--only', 'ema', 'layers', '--jobs', 2, '--force']
+    assert rerun(*words, cwd=elsewhere).returncode == 0
     after = json.loads(base.read_text())
     assert after['finished'] > now > before['finished']
-    assert (
-        after['results'] == before['results'] and after['curve'] == before['curve']
-    )  # same seed, same machine, another process: bit for bit
+    # same seed, same machine, another process: bit for bit
+    assert after['results'] == before['results']
+    assert after['curve'] == before['curve']
 
 
 def test_several_seeds_share_the_cores(tmp_path):
-    done = rerun(
-        '--profile',
-        'smoke',
-        '--only',
-        'ema',
-        '--seeds',
-        '0',
-        '1',
-        '--jobs',
-        '2',
-        '--out',
-        tmp_path / 'out',
-        cwd=tmp_path,
-    )
+    words = '--profile smoke --only ema --seeds 0 1 --jobs 2 --out'.split()
+    done = rerun(*words, tmp_path / 'out', cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     records = [json.loads(p.read_text()) for p in (tmp_path / 'out' / 'runs').glob('*.json')]
     assert sorted(r['seed'] for r in records) == [0, 1]
@@ -156,6 +131,6 @@ def test_an_edited_idea_is_trained_again(tmp_path):
         (tmp_path / 'mine' / 'my_idea.ipynb').write_text(idea)
         done = rerun(
             '--profile', 'smoke', '--notebooks', tmp_path / 'mine', '--out', tmp_path / 'out', '--jobs', 2, cwd=tmp_path
-        )  # more jobs than notebooks: workers, which do not know it
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(list((tmp_path / 'out' / 'runs').glob('*-convolution-*.json'))) == k + 1

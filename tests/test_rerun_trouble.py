@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from conftest import ENV, rerun
 
+from trm_nbdev.engine.data import BUILT_IN
 from trm_nbdev.engine.sudoku_maker import generate
 from trm_nbdev.puzzles.sudoku import format_grid
 
 
 @pytest.mark.parametrize(
-    'words, says',
+    'words, message',
     [
         (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
         (['--only', 'lion'], 'no experiment is called lion'),
@@ -29,13 +30,19 @@ from trm_nbdev.puzzles.sudoku import format_grid
         (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
         (['--data', 'nowhere', '--only', 'results'], 'nowhere is no folder'),
         (['--jobs', '0'], 'jobs is 0'),
+        (['--benchmark', 'Maze-Hard'], 'without --run'),
+        (['--run', 'lion'], 'no row is called'),
+        (['--run', 'HRM', '--benchmark', 'lion'], 'expected one of Sudoku-Extreme, Maze-Hard'),
+        (['--run', 'HRM', '--only', 'ema'], 'one or the other'),
+        (['--run', 'HRM', 'T=0'], 'T is 0, expected a whole number of at least 1'),
+        (['--run', 'HRM', '--seeds', 'x'], 'expected whole numbers'),
         (['--notebooks', '.'], 'no notebooks in'),
         (['--steps', '3'], 'unrecognized arguments: --steps'),
     ],
 )
-def test_wrong_words_are_refused_before_anything_runs(tmp_path, words, says):
+def test_wrong_words_are_refused_before_anything_runs(tmp_path, words, message):
     done = rerun(*words, cwd=tmp_path)
-    assert done.returncode == 2 and says in done.stderr
+    assert done.returncode == 2 and message in done.stderr
     assert list(tmp_path.iterdir()) == [] and 'Traceback' not in done.stderr
 
 
@@ -53,18 +60,8 @@ def sudoku_extreme(folder, n_train, n_test):
 
 def test_real_puzzles_from_a_folder(tmp_path):
     folder = sudoku_extreme(tmp_path / 'sudoku-extreme', 24, 12)
-    done = rerun(
-        '--profile',
-        'smoke',
-        '--only',
-        'mlp_vs_attention',
-        'results',
-        '--data',
-        folder,
-        '--out',
-        tmp_path / 'out',
-        cwd=tmp_path,
-    )
+    words = '--profile smoke --only mlp_vs_attention results --data'.split()
+    done = rerun(*words, folder, '--out', tmp_path / 'out', cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     records = [json.loads(p.read_text()) for p in (tmp_path / 'out' / 'runs').glob('*.json')]
     assert {r['data']['name'] for r in records} == {'sudoku-extreme'} and len(records[0]['data']['test.csv']) == 64
@@ -84,33 +81,17 @@ def test_the_real_files_of_all_four_where_they_are_at_hand(tmp_path, root):
     if not data.is_dir():
         pytest.skip('the real puzzles lie beside the checkout, in shared/data, and are not there')
     benchmarks = 'sudoku_extreme', 'maze_hard', 'arc_agi_1', 'arc_agi_2'
-    done = rerun(
-        '--profile',
-        'smoke',
-        '--only',
-        *benchmarks,
-        '--data',
-        data,
-        '--out',
-        tmp_path / 'out',
-        '--jobs',
-        2,
-        cwd=tmp_path,
-    )
+    words = ['--profile', 'smoke', '--only', *benchmarks, '--data', data, '--out', tmp_path / 'out', '--jobs', 2]
+    done = rerun(*words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     records = [json.loads(p.read_text()) for p in (tmp_path / 'out' / 'runs').glob('*.json')]
-    assert Counter(r['benchmark'] for r in records) == {
-        'Sudoku-Extreme': 4,
-        'Maze-Hard': 4,
-        'ARC-AGI-1': 4,
-        'ARC-AGI-2': 4,
-    }
+    assert Counter(r['benchmark'] for r in records) == {b: 4 for b in BUILT_IN}
     assert {r['data']['name'] for r in records if 'ARC' not in r['benchmark']} == {'sudoku-extreme', 'maze-hard'}
     assert all(
         any(len(str(v)) == 64 for k, v in r['data'].items() if k.endswith(('.csv', '.json'))) for r in records
     )  # the files' SHA-256
     for name in benchmarks:
-        for ending in ('.csv', '.md', '.png', '_bars.png', '_steps.png', '.gif'):
+        for ending in ('.csv', '.md', '_bars.png', '_steps.png', '.gif'):
             assert (tmp_path / 'out' / f'{name}{ending}').stat().st_size > 100
     sent = json.loads((tmp_path / 'out' / 'arc_agi_1_submission.json').read_text())
     assert sent and all(test.keys() == {'attempt_1', 'attempt_2'} for tests in sent.values() for test in tests)
@@ -130,7 +111,10 @@ def test_a_bad_row_ends_the_run_with_its_place(tmp_path):
 
 
 def test_two_processes_train_a_run_once(tmp_path):
-    code = f"from pathlib import Path; from trm_nbdev.engine.runs import run, run_spec; print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"
+    code = f"""from pathlib import Path
+from trm_nbdev.engine.plan import run_spec
+from trm_nbdev.engine.runs import run
+print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"""
     both = [
         subprocess.Popen(
             [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}
@@ -141,57 +125,47 @@ def test_two_processes_train_a_run_once(tmp_path):
     assert finished[0] == finished[1] != ''
 
 
-@pytest.mark.skipif(not Path('/proc').is_dir(), reason='finds processes in /proc')
-def test_a_dead_process_fails_its_notebook_and_the_others_go_on(tmp_path):
+def children(pid: int) -> list[int]:
+    "The processes that trm-rerun has started for its tasks."
+    pids = map(int, Path(f'/proc/{pid}/task/{pid}/children').read_text().split())
+    return [pid for pid in pids if b'spawn_main' in Path(f'/proc/{pid}/cmdline').read_bytes()]
+
+
+def killed(tmp_path: Path, begun: str) -> tuple[dict[str, str], str]:
+    "Run three notebooks in turn, and kill the process that has begun a file: notebook -> ok or FAILED, output."
     (tmp_path / 'tmp').mkdir()
+    words = '--profile smoke --only ema layers results --jobs 1 --out'.split()
     p = subprocess.Popen(
-        [
-            Path(sys.executable).parent / 'trm-rerun',
-            '--profile',
-            'smoke',
-            '--only',
-            'ema',
-            'layers',
-            'results',
-            '--jobs',
-            '1',
-            '--out',
-            tmp_path / 'out',
-        ],
+        [Path(sys.executable).parent / 'trm-rerun', *words, tmp_path / 'out'],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=ENV | {'TMPDIR': str(tmp_path / 'tmp')},
     )
-    while not list((tmp_path / 'tmp').glob('*/ema.ipynb')):
-        time.sleep(0.02)  # begun
-    children = map(int, Path(f'/proc/{p.pid}/task/{p.pid}/children').read_text().split())
-    (worker,) = (child for child in children if b'spawn_main' in Path(f'/proc/{child}/cmdline').read_bytes())
+    while not list(tmp_path.glob(begun)):
+        assert p.poll() is None, p.communicate()
+        time.sleep(0.02)
+    (worker,) = children(p.pid)
     os.kill(worker, signal.SIGKILL)
     out, err = p.communicate()
     assert p.returncode == 1 and 'Traceback' not in err, err
-    said = {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}
-    assert said == {'ema': 'FAILED', 'layers': 'ok', 'results': 'ok'} and 'its process died' in out
+    return {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}, out
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='finds processes in /proc')
+@pytest.mark.parametrize('begun, lost', [('tmp/*/ema.ipynb', 'ema'), ('out/logs/*layers4*/metrics.jsonl', 'layers')])
+def test_a_dead_process_costs_its_own_notebook_or_run_and_the_others_go_on(tmp_path, begun, lost):
+    outcomes, out = killed(tmp_path, begun)
+    assert outcomes == {'ema': 'ok', 'layers': 'ok', 'results': 'ok'} | {lost: 'FAILED'}
+    assert 'its process died' in out
 
 
 def test_ctrl_c_keeps_what_was_finished(tmp_path):
-    words = [
-        Path(sys.executable).parent / 'trm-rerun',
-        '--profile',
-        'smoke',
-        '--only',
-        'ema',
-        'layers',
-        '--jobs',
-        '1',
-        '--out',
-        tmp_path,
-    ]
-    heeding = lambda: signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # where the tests run in the background, they and their children may be told to ignore it
+    words = '--profile smoke --only ema layers --jobs 1 --out'.split()
+    # where the tests run in the background, they and their children may be told to ignore the signal
+    heeding = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     p = subprocess.Popen(
-        words,
+        [Path(sys.executable).parent / 'trm-rerun', *words, tmp_path],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -214,23 +188,16 @@ def test_a_place_that_cannot_be_written_is_an_error_before_anything_runs(tmp_pat
 
 
 def test_a_loss_that_is_no_number_fails_the_notebook_with_the_step_and_the_gradient(tmp_path):
-    code = "from trm_nbdev.engine.runs import run_rows\nrun_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"
-    cells = [
-        nbformat.v4.new_code_cell(
-            'profile = "quick"\nseeds = None\ndata = None\nout = None', metadata={'tags': ['parameters']}
-        ),
-        nbformat.v4.new_code_cell(code),
-    ]
+    code = """from trm_nbdev.engine.runs import run_rows
+run_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"""
+    parameters = 'profile = "quick"\nseeds = None\ndata = None\nout = None'
+    cells = [nbformat.v4.new_code_cell(source) for source in (parameters, code)]
+    cells[0].metadata.tags = ['parameters']
+    kernel = dict(name='python3', display_name='python3', language='python')
     (tmp_path / 'nbs').mkdir()
-    nbformat.write(
-        nbformat.v4.new_notebook(
-            cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='python3', language='python'))
-        ),
-        tmp_path / 'nbs' / 'wild.ipynb',
-    )
+    nb = nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=kernel))
+    nbformat.write(nb, tmp_path / 'nbs' / 'wild.ipynb')
     done = rerun('--profile', 'smoke', '--notebooks', tmp_path / 'nbs', '--out', tmp_path / 'out', cwd=tmp_path)
-    assert (
-        done.returncode == 1
-        and 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout
-    ), done.stdout
+    assert done.returncode == 1
+    assert 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout, done.stdout
     assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []

@@ -9,18 +9,19 @@ import pytest
 from conftest import ENV, ROOT
 
 from trm_nbdev.baselines import ROWS, benchmark_of
-from trm_nbdev.engine.runs import data_of, run_spec
+from trm_nbdev.engine.plan import data_of, run_spec
 
 EXPERIMENTS = {p.stem for p in (ROOT / 'nbs' / '3_experiments').glob('*.ipynb')}
 
 
 def ids(seed: int = 0) -> set[str]:
-    "The runs of all tables in the smoke profile."
-    return {
+    "The runs of all tables in the smoke profile, and early_stop's longer training."
+    tables = {
         run_spec('smoke', changes, seed, data_of('smoke', benchmark_of(table))).id
         for table, rows in ROWS.items()
         for changes in rows.values()
     }
+    return tables | {run_spec('smoke', dict(steps=6), seed).id}
 
 
 def both_paths(*seeds: int) -> set[str]:
@@ -98,7 +99,9 @@ def test_a_run_is_trained_and_stays_trained_whatever_becomes_of_the_snakefile(wo
     assert done.returncode == 0, done.stdout
     assert (workflow.tree / record).stat().st_size > 1000
     file = workflow.tree / 'Snakefile'
-    file.write_text(file.read_text().replace('TQDM_DISABLE=1', 'TQDM_DISABLE=yes'))
+    text = file.read_text()
+    assert text.count('runs.run(RUNS[wildcards.run], OUT)') == 1
+    file.write_text(text.replace('runs.run(RUNS[wildcards.run], OUT)', 'runs.run(RUNS[wildcards.run], Path(OUT))'))
     assert Path(record).stem not in workflow.plan(only='latent_features')[0]
 
 
@@ -110,7 +113,7 @@ def test_on_a_cluster_each_run_is_a_job_with_a_gpu(workflow):
 
 
 @pytest.mark.parametrize(
-    'config, says',
+    'config, message',
     [
         (dict(profile='tiny'), "profile is 'tiny', expected one of smoke"),
         (dict(only='nothing'), 'no experiment is called nothing'),
@@ -118,6 +121,6 @@ def test_on_a_cluster_each_run_is_a_job_with_a_gpu(workflow):
         (dict(data='nowhere'), 'nowhere'),
     ],
 )
-def test_what_makes_no_sense_is_said_before_anything_runs(workflow, config, says):
+def test_what_makes_no_sense_is_said_before_anything_runs(workflow, config, message):
     done = workflow('--dry-run', **config)
-    assert done.returncode == 1 and says in done.stdout
+    assert done.returncode == 1 and message in done.stdout

@@ -10,7 +10,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from trm_nbdev.engine.long_runs import can_compile, compile_network
-from trm_nbdev.engine.runs import PROFILES, run_spec
+from trm_nbdev.engine.plan import PROFILES, run_spec
 from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.solving import early_stop_effect, solve, stopped, think

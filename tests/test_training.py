@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine.data import BUILT_IN, SudokuData
 from trm_nbdev.engine.long_runs import can_compile, compile_network, train_resumable
-from trm_nbdev.engine.runs import PROFILES, data_of, read_record, run_spec, solve_tests, train_and_test
+from trm_nbdev.engine.plan import PROFILES, data_of, run_spec
+from trm_nbdev.engine.runs import read_record, solve_tests, train_and_test
 from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.solving import think

@@ -1,4 +1,4 @@
-"What can be seen of a training while it runs: metrics.jsonl, TensorBoard, progress bars; alone, resumed, and with two commands at once."
+"What a training shows while it runs: metrics.jsonl, TensorBoard, progress bars; also resumed, or with two commands."
 
 import json
 import logging
@@ -14,7 +14,8 @@ from conftest import ENV
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trm_nbdev.engine.runs import metrics_path, run_spec
+from trm_nbdev.engine.plan import run_spec
+from trm_nbdev.engine.runs import metrics_path
 
 
 def lines(path):
@@ -29,22 +30,10 @@ def curve(folder, tag):
 
 def test_two_commands_at_once_share_the_work_and_train_no_run_twice(tmp_path):
     out = tmp_path / 'out'
-    words = [
-        Path(sys.executable).parent / 'trm-rerun',
-        '--profile',
-        'smoke',
-        '--only',
-        'ema',
-        'layers',
-        'mlp_vs_attention',
-        '--tensorboard',
-        '--jobs',
-        '2',
-        '--out',
-        out,
-    ]
+    words = '--profile smoke --only ema layers mlp_vs_attention --tensorboard --jobs 2 --out'.split()
+    command = [Path(sys.executable).parent / 'trm-rerun', *words, out]
     both = [
-        subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
         for _ in range(2)
     ]
     for p in both:
@@ -71,13 +60,10 @@ def test_two_commands_at_once_share_the_work_and_train_no_run_twice(tmp_path):
             assert curve(out / 'tensorboard' / name, tag) == [(now['step'], now[key]) for now in told if key in now]
     for name in ('ema', 'layers', 'mlp_vs_attention'):
         nbformat.validate(nbformat.read(out / 'notebooks' / f'{name}.ipynb', as_version=4))
-        assert (
-            len((out / f'{name}.md').read_text().splitlines())
-            == 2 + len((out / f'{name}.csv').read_text().splitlines()) + 1
-        )  # title, empty line, header, rule, rows
-        for picture in (f'{name}.png', f'{name}_bars.png'):
-            with Image.open(out / picture) as image:
-                image.load()
+        rows, lines_of_md = ((out / f'{name}.{ending}').read_text().splitlines() for ending in ('csv', 'md'))
+        assert len(lines_of_md) == len(rows) + 3  # title, empty line, rule
+        with Image.open(out / f'{name}_bars.png') as image:
+            image.load()
     assert not [p for p in out.rglob('*') if '.tmp' in p.name or '.failed' in p.name]
 
 
@@ -86,8 +72,9 @@ import sys
 from functools import partial
 from pathlib import Path
 import trm_nbdev.engine.runs as runs
+from trm_nbdev.engine.plan import run_spec
 runs.train = partial(runs.train, every=0)
-runs.run(runs.run_spec('smoke', dict(steps=400, evaluations=10)), Path(sys.argv[1]))
+runs.run(run_spec('smoke', dict(steps=400, evaluations=10)), Path(sys.argv[1]))
 """
 
 

@@ -1,4 +1,4 @@
-"Write requirements.lock: what settings.ini asks for and all that this needs, as installed here (what `make lock` runs)."
+"Write requirements.lock: what settings.ini asks for and all that this needs, as installed (what `make lock` runs)."
 
 from configparser import ConfigParser
 from importlib.metadata import distribution

@@ -1,0 +1,87 @@
+"What the plan and the command refuse, and that the plan knows what the notebooks need."
+
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from trm_nbdev.engine.plan import EXPERIMENTS, PROFILES, data_of, profile_of, rows_of, run_spec, run_specs, seed_list
+from trm_nbdev.engine.rerun import LAST, changes_of, check_mode, default_parameters, experiments, main, parser, plan
+
+NOTEBOOKS = ROOT / 'nbs' / '3_experiments'
+
+
+@pytest.mark.parametrize('seeds', ['a', [0, 0], -1, [], 1.5, ['1', '2.5']])
+def test_seeds_are_different_whole_numbers(seeds):
+    with pytest.raises(ValueError, match='expected'):
+        seed_list(seeds, ())
+
+
+def test_a_profile_that_does_not_exist():
+    with pytest.raises(ValueError, match='expected one of smoke, quick, laptop, paper'):
+        profile_of('fast')
+
+
+def test_puzzles_that_are_not_there():
+    with pytest.raises(FileNotFoundError, match='expected train.csv and test.csv there'):
+        data_of('smoke', 'Maze-Hard', '/nowhere')
+
+
+def test_a_row_that_makes_no_sense():
+    with pytest.raises(ValueError, match='heads is 3'):
+        run_spec('smoke', dict(heads=3, mixer='attention'))
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (('lion',), "no row is called 'lion', expected one of TRM (T=3, n=6); HRM;"),
+        (('HRM', 'k=3'), "'k=3' changes no field, expected name=value with one of vocab_size"),
+        (('HRM', 'n'), "n is '', expected a whole number"),
+        (('HRM', 'n=3.0'), 'expected a whole number'),
+        (('HRM', 'lr=__import__("os")'), 'expected a number'),
+        (('HRM', 'compiled=1'), 'expected true or false'),
+        (('HRM', 'betas=[0.9]'), 'expected two numbers'),
+    ],
+)
+def test_words_behind_run(words, message):
+    with pytest.raises(ValueError) as e:
+        changes_of(*words)
+    assert message in str(e.value)
+
+
+def test_tensorboard_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tensorboard', None)
+    with pytest.raises(ValueError, match='needs the package tensorboard, which is not installed'):
+        check_mode(parser().parse_args(['--tensorboard']))
+
+
+def test_several_processes_train_single_runs_only(monkeypatch, capsys):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'as if by torchrun')
+    assert main(['--profile', 'smoke']) == 2
+    assert 'several processes can train single runs only' in capsys.readouterr().err
+
+
+def test_folders_without_notebooks_and_parameters_that_a_notebook_lacks(tmp_path):
+    with pytest.raises(ValueError, match='no notebooks in'):
+        experiments(tmp_path)
+    with pytest.raises(ValueError, match='its parameters are profile, benchmark, seeds, data, out'):
+        default_parameters(NOTEBOOKS / 'layers.ipynb', {'profil': 'smoke'})
+
+
+def test_every_experiment_of_the_plan_has_a_notebook_which_takes_its_rows_from_it():
+    names = {path.stem for path in NOTEBOOKS.glob('*.ipynb')}
+    assert EXPERIMENTS.keys() == names - {LAST, 'check_records'}
+    for name in EXPERIMENTS:
+        assert f"rows_of('{name}'" in (NOTEBOOKS / f'{name}.ipynb').read_text()
+
+
+@pytest.mark.parametrize('profile', PROFILES)
+def test_the_command_plans_the_runs_of_each_notebook(profile, tmp_path):
+    p = plan(parser().parse_args(['--profile', profile, '--data', 'built-in', '--out', str(tmp_path)]))
+    for name, notebook in p.notebooks.items():
+        own = default_parameters(Path(notebook), {})
+        rows = rows_of(name, profile, own['benchmark']) if name in EXPERIMENTS else {}
+        specs = run_specs(rows, profile, own['seeds'], 'built-in', own['benchmark'])
+        assert p.runs[name] == [*specs.values()]
