@@ -96,7 +96,8 @@ class Splits:
 
     def __post_init__(self):
         expected = self.train.shape, self.train.vocab_size
-        for name, part in vars(self).items():
+        for name in ('train', 'valid', 'test'):
+            part = getattr(self, name)
             found = part.shape, part.vocab_size
             if found != expected:
                 raise ValueError(f'{name}: expected shape and vocab_size {expected} as in train, got {found}')
