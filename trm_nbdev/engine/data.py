@@ -328,9 +328,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get('TRM_CACHE') or user_cache_path('trm_nbdev')).expanduser()
 
 
-def kept_at(
-    data: BenchmarkData,
-) -> Path:  # a folder, which may not exist
+def kept_at(data: BenchmarkData) -> Path:  # a folder, which may not exist
     "Where these puzzles are kept: another folder for other puzzles, files, or code that makes them."
     modules = [sys.modules[PuzzleSet.__module__], data.puzzle, *data.makers, sys.modules[type(data).__module__]]
     files = [getattr(module, '__file__', None) for module in modules]  # None in a notebook

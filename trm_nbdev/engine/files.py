@@ -87,11 +87,7 @@ def draw_rows(
         raise ValueError(f'seed: expected 0 or more, got {seed}')
     train, test = folder / 'train.csv', folder / 'test.csv'
     train_rows, test_rows = _shuffled(train, seed, 'n_train', n_train), _shuffled(test, seed, 'n_test', n_test)
-    return [
-        (train, train_rows[:n_train]),
-        (train, train_rows[n_train : n_train + n_valid]),
-        (test, test_rows[:n_test]),
-    ]
+    return [(train, train_rows[:n_train]), (train, train_rows[n_train : n_train + n_valid]), (test, test_rows[:n_test])]
 
 
 def _shuffled(path: Path, seed: int, name: str, n: int) -> list[int]:

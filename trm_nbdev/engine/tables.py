@@ -654,9 +654,7 @@ def all_records(
     return [r for r in records if r.get('protocol') == PROTOCOL and 'results' in r]
 
 
-def provenance(
-    records: Sequence[dict],
-) -> str:  # Markdown
+def provenance(records: Sequence[dict]) -> str:  # Markdown
     "Where the records come from: machine, versions, times."
     if not records:
         return 'Nothing has been run.\n'
