@@ -73,7 +73,7 @@ from functools import partial
 from pathlib import Path
 import trm_nbdev.engine.runs as runs
 from trm_nbdev.engine.plan import run_spec
-runs.train = partial(runs.train, every=0)
+runs.train_resumable = partial(runs.train_resumable, every=0)
 runs.run(run_spec('smoke', dict(steps=400, evaluations=10)), Path(sys.argv[1]))
 """
 
