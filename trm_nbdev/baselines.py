@@ -87,6 +87,7 @@ def at_paper(
 SAMPLES = {  # training samples of a whole run, by the paper's epochs
     'Sudoku-Extreme': 60_000 * 1000,
     'Maze-Hard': 60_000 * 1000,
+    # demonstrations and tests for training, demonstrations for evaluation, both of ConceptARC
     'ARC-AGI-1': 100_000 * (1302 + 416 + 1363 + 427 + 480),
     'ARC-AGI-2': 100_000 * (3232 + 1076 + 358 + 427 + 480),
 }

@@ -156,7 +156,7 @@ class Stream:
         return p.augment(np.random.default_rng([self.seed, k, 1]), p.inputs, p.labels, p.identifiers)
 
     def _index(self, k: int) -> np.ndarray:
-        "Which puzzles batch `k` holds: positions kB..(k+1)B-1 of the epochs, one behind the other."
+        "Which puzzles batch `k` holds: positions kB..(k+1)B-1 of the epochs, one after another."
         n, start, stop = len(self.puzzles), k * self.batch_size, (k + 1) * self.batch_size
         epochs = range(start // n, (stop - 1) // n + 1)
         return np.concatenate([_order(self.seed, e, n)[max(0, start - e * n) : stop - e * n] for e in epochs])

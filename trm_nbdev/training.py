@@ -42,11 +42,11 @@ class TrainConfig:
     ema_decay: float = 0.999  # of the averaged weights
     ema_warmup: bool = True  # begin the average with a short memory?
     halt_weight: float = 0.5  # weight of the halting loss: the released code's; Figure 3 of the paper has 1
-    exploration: float = 0.1  # probability that a puzzle has to go on for a random number of steps
+    exploration: float = 0.1  # probability, at each step, of drawing a k; with fewer than k steps the puzzle goes on
     evaluations: int = 8  # validations on the way, evenly spread
     compiled: bool = False  # let torch.compile fuse the network (needs a C++ compiler on a CPU)
     threads: int = 1  # CPU threads; the order of sums, and so the result, depends on them
-    recompute: bool = False  # less memory, a fifth more work: the backward pass computes activations again
+    recompute: bool = False  # less memory, 1/(T+2) more work (a fifth at T=3): activations are computed again
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
