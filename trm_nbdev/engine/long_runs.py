@@ -213,7 +213,7 @@ def train_resumable(
     checkpoints: Path | None = None,  # folder to resume from and to write to; None: neither
     every: float = 60,  # seconds between checkpoints
 ) -> Training:  # finished: `.model`, `.average`, `.curve`
-    "Train a model, or go on training it; errors as `train_step`, and ValueError for checkpoints of another training."
+    "Train a model or resume training; errors as in `train_step`, and ValueError for checkpoints of another training."
     identity = dict(config=asdict(config), train_config=asdict(train_config), seed=seed, puzzles=splits.train.digest)
     with fixed_threads(train_config.threads):
         t = begin_together(config, train_config, seed, device)

@@ -113,7 +113,7 @@ def maze_splits(
     seed: int = 0,  # a different seed gives different mazes
     augmented: bool = False,  # turn and mirror training mazes, and solve them anew?
 ) -> Splits:
-    "Generated mazes, no two equal or mirror images within or between the splits; errors as `generate`."
+    "Generated mazes, no two equal or mirror images within or between the splits; errors as in `generate`."
     check_counts(n_train, n_valid, n_test)
     questions, answers = generate(n_train + n_valid + n_test, side, min_path, seed)
     q, a = (np.split(mazes, [n_train, n_train + n_valid]) for mazes in (questions, answers))

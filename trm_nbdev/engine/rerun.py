@@ -186,7 +186,7 @@ def in_processes(
     jobs: int,  # processes at a time
     what: str,  # what the tasks are, such as "runs": for the progress bar
     logs: Path,  # of trainings, see `status`
-) -> dict[str, Future]:  # name -> result or exception; `BrokenProcessPool` where the process died
+) -> dict[str, Future]:  # name -> result or exception; `BrokenProcessPool` if the process died
     "Do the tasks in other processes, in order."
     waiting, done, started = [*tasks], {}, time.time()
     idle: list[ProcessPoolExecutor] = []

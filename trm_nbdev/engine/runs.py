@@ -117,7 +117,7 @@ def vote_results(
 
 
 def _attempts(splits: ArcSplits) -> list[int]:
-    "1, 2 and, where there are that many votes, more attempts."
+    "1, 2 and, if there are that many votes, more attempts."
     votes = len(splits.test) / sum(len(task.tests) for task in splits.test_tasks)
     return [k for k in (1, 2, 5, 10, 100, 1000) if k <= max(2, votes)]
 

@@ -273,7 +273,7 @@ def generate(
     if n < 1 or seed < 0:
         raise ValueError(f'expected n of at least 1 and seed of at least 0, got {n} and {seed}')
     found = []
-    # the bar is shown only where it takes longer than 5 seconds
+    # the bar is shown only if it takes longer than 5 seconds
     with progress(n, 'generating Sudokus', unit='', delay=5, leave=False) as bar:
         for puzzle in islice(_different(np.random.default_rng(seed), box, clues), n):
             found.append(puzzle)
@@ -292,7 +292,7 @@ def sudoku_splits(
     n_test: int = 1000,  # test puzzles
     seed: int = 0,  # a different seed gives different puzzles
 ) -> Splits:
-    "Generated puzzles, no two equivalent within or between the splits (4x4: none equal); errors as `generate`."
+    "Generated puzzles, no two equivalent within or between the splits (4x4: none equal); errors as in `generate`."
     check_counts(n_train, n_valid, n_test)
     questions, answers = generate(n_train + n_valid + n_test, box, clues, seed)
     kind = clues if isinstance(clues, str) else f'{clues}-clues' if clues else 'minimal'

@@ -352,7 +352,7 @@ def claim(
     paper: str = '',  # the difference in the paper, if it has one
     same: bool = False,  # see `verdict`
 ) -> str:  # a sentence with the numbers and the verdict
-    "A claim, judged by our records; errors as `difference`."
+    "A claim, judged by our records; errors as in `difference`."
     (d, low, high), pairs = difference(a, b, weights), same_seeds(a, b)
     seeds = f'{len(pairs)} seeds'
     if len(pairs) == 1:
@@ -425,7 +425,7 @@ def paper_difference(
     table: str,  # a key of `CLAIMS`
     better: str,  # a row
     worse: str,  # another
-) -> str:  # percentage points, such as '+7.9'; empty where the paper does not have both
+) -> str:  # percentage points, such as '+7.9'; empty if the paper does not have both
     "By how much one row beats the other in the paper."
     acc = PAPER[table].acc_pct
     return f'{acc[better] - acc[worse]:+.1f}' if {better, worse} <= {*acc.index} else ''
