@@ -24,7 +24,7 @@ install: $(VENV)/installed  ## install what requirements.lock names, and the pac
 results: install  ## draw every table and picture; train what has no record yet
 	$(RERUN)
 
-retrain: install  ## the same, training everything anew
+retrain: install  ## the same, but train everything again
 	$(RERUN) --force
 
 bench: install  ## measure speed and memory on this machine, into results/bench
@@ -49,11 +49,11 @@ export: install  ## lay out the notebooks' code, write trm_nbdev/ from them, and
 readme: install  ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
-lock: install  ## write requirements.lock from what .venv holds, after installing what settings.ini asks for and it lacks
+lock: install  ## install what settings.ini asks for and .venv lacks, then write requirements.lock from .venv
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
 	$(BIN)/python tools/lock.py
 
-clean:  ## remove .venv and what building and testing left behind; results stay
+clean:  ## remove .venv and everything that building and testing left behind; results stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache results/smoke
 	find nbs tests tools trm_nbdev -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 

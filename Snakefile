@@ -1,10 +1,10 @@
-# Every run, notebook and table as a step that Snakemake plans: what is there is not made again, and what does not wait for
-# something else runs side by side, here (snakemake -c 2) or on a cluster (snakemake --profile profiles/slurm).
+# Every run, notebook and table as a step that Snakemake plans. Existing files are not made again, and steps that do not
+# depend on each other run side by side, here (snakemake -c 2) or on a cluster (snakemake --profile profiles/slurm).
 #
 #   snakemake -n                     what would be done
 #   snakemake -c 2                   what `make results` does
 #   snakemake -c 2 --config profile=paper only="layers ema" seeds="0 1 2" data=folder out=folder    (each is optional)
-#   snakemake -c 2 --forceall        every run of a table and every notebook anew
+#   snakemake -c 2 --forceall        make every run of a table and every notebook again
 import os
 import sys
 from pathlib import Path
@@ -19,8 +19,8 @@ def as_options(**values): return [word for name, value in values.items() if valu
 
 
 PROFILE, SEEDS = [str(config.get('profile', 'quick'))], given('seeds')
-# What trm-rerun would do, checked: errors come before anything runs. What a notebook trains beyond the plan (the short run
-# that checks the records, an idea of yours) is no job of its own.
+# What trm-rerun would do, checked, so that errors come before anything runs. Runs that a notebook trains beyond the
+# plan (the short run that checks the records, your own idea) are not separate jobs.
 WORDS = as_options(profile=PROFILE, seeds=SEEDS, only=given('only'), data=given('data'), out=given('out'))
 PLAN = rerun.plan(rerun.parser().parse_args(WORDS))
 RUNS = {spec.id: spec for specs in PLAN.runs.values() for spec in specs}
@@ -33,13 +33,13 @@ def executed(name): return str(OUT / 'notebooks' / f'{name}.ipynb')
 
 
 def read_by(name):
-    "What a notebook reads: the records of its runs; the last one reads what all others have made."
+    "What a notebook reads: the records of its runs; the last notebook reads what all the others have made."
     others = [other for other in PLAN.notebooks if other != name] if name == rerun.LAST else []
     return [record(spec.id) for spec in PLAN.runs[name]] + [executed(other) for other in others]
 
 
 rule results:
-    # the records, too: Snakemake does not miss a file that is only needed on the way to others which are there
+    # the records too: Snakemake does not notice a missing file if everything made from it exists
     input: [executed(name) for name in PLAN.notebooks], [record(run) for run in RUNS]
 
 rule run:

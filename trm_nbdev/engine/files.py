@@ -23,7 +23,7 @@ from ..tokens import check_counts
 # %% ../../nbs/4_engine_room/01_files.ipynb #695f9294
 def csv_folder(
     folder: str | Path,  # holds train.csv and test.csv, or a folder with them
-    name: str,  # of that folder, such as "sudoku-extreme"
+    name: str,  # name of the inner folder, such as "sudoku-extreme"
 ) -> Path:  # the folder that holds the files
     "Where train.csv and test.csv are; `FileNotFoundError` if they are in neither place."
     for place in (Path(folder), Path(folder) / name):
@@ -79,7 +79,7 @@ def draw_rows(
     n_train: int,  # rows of train.csv
     n_valid: int,  # other rows of train.csv; fewer if training leaves fewer
     n_test: int,  # rows of test.csv
-    seed: int,  # another seed, other rows
+    seed: int,  # a different seed gives different rows
 ) -> list[tuple[Path, list[int]]]:  # for training, validation and test: the file and its rows, counted from 0
     "Random rows of both files; `ValueError` if a file has too few rows or a broken one."
     check_counts(n_train, n_valid, n_test)
@@ -111,7 +111,7 @@ def check_left(
 def sha256(
     path: Path,  # a file
 ) -> str:  # 64 hexadecimal digits
-    "SHA-256 of a file; computed once, unless the file changes."
+    "SHA-256 of a file, computed again only if the file changes."
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
 
@@ -126,7 +126,7 @@ def _sha256(path: Path, *version: int) -> str:
 def replacing(
     path: Path,  # the file to write, or the folder of files
 ) -> Iterator[Path]:
-    "A temporary name to write to, renamed to `path` at the end: nobody ever sees half a file."
+    "A temporary name to write to, renamed to `path` at the end, so that nobody ever sees half a file."
     new = path.with_name(f'.{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}')
     try:
         yield new

@@ -36,7 +36,7 @@ def training_memory(
     batch_size: int,  # slots
     recompute: bool = False,  # keep only the inputs of the network's applications?
 ) -> int:  # bytes
-    "The most memory that an eager training step takes at a time besides the weights: activations and gradients."
+    "The peak memory of an eager training step besides the weights: activations and gradients."
     with torch.device('meta'):
         model = TRM(config)
     model.recompute = recompute
@@ -46,7 +46,7 @@ def training_memory(
 
 
 class _Alive(TorchDispatchMode):
-    "Inside the `with`, notes the most bytes that tensors made there take at a time."
+    "Inside the `with`, notes the peak number of bytes taken by the tensors that are made there."
 
     # torch.distributed has a MemTracker, but it refuses HRM's second forward pass and sparse gradients.
 

@@ -20,11 +20,11 @@ class _LogLines:
 
 
 def progress(
-    total: int,  # how many there are to do
+    total: int,  # how many steps there are
     what: str,  # what is being done, such as "training"
     every: float = 30,  # seconds between two lines of a log file
     **options: Any,  # of tqdm: unit, initial, leave, bar_format, delay in seconds
-) -> tqdm:  # call `update` when one more is done
+) -> tqdm:  # call `update` after each step
     "A progress bar in a terminal or a notebook; a line now and then in a log file."
     if sys.stderr.isatty() or hasattr(get_ipython(), 'kernel'):
         options |= dict(mininterval=1)

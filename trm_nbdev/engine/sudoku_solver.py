@@ -33,7 +33,7 @@ def _flip(free, units, cell, digit):
 
 @njit(cache=True)
 def _tightest(cells, free, units):
-    "The blank cell with the fewest candidates, and these; cell -1 if no cell is blank."
+    "The blank cell with the fewest candidates, and its candidates; cell -1 if no cell is blank."
     best, fewest, mask = -1, 10, 0
     for cell in range(len(cells)):
         if cells[cell] == 0:
@@ -47,7 +47,7 @@ def _tightest(cells, free, units):
 # %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #9290397e
 @njit(cache=True)
 def _enter_clues(cells, free, units):
-    "Take the digits of all clues; whether none of them contradicts another."
+    "Enter the digits of all clues; returns False if two of them contradict each other."
     for cell in range(len(cells)):
         if cells[cell] > 0:
             if not _candidates(free, units, cell) >> (cells[cell] - 1) & 1:
@@ -90,7 +90,7 @@ def search(
 
 @njit(cache=True)
 def _advance(stack, depth, cells, free, units, order):
-    "The next digit for the deepest cell that has one left, blanks below it; the new depth, 0 if no cell has."
+    "Try the next digit of the deepest cell that has one left, and blank the cells below it; returns the new depth."
     while depth > 0:
         cell, mask, tried = stack[depth - 1]
         if cells[cell] > 0:
@@ -131,7 +131,7 @@ def difficulty(
     grid: np.ndarray,  # (side*side,) digits, 0 for a blank cell
     box: Box,  # rows and columns of one box
 ) -> int:  # guesses until the solution is found and known to be unique
-    "How hard a puzzle is for `solve`: how often it stood before a cell with two or more candidates."
+    "How hard a puzzle is for `solve`: how often it reached a cell with two or more candidates."
     return solve(grid, box)[2]
 
 # %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #8889e365
@@ -169,7 +169,7 @@ def lines_and_peers(
 
 @njit(cache=True)
 def _place(options, cell, bit, peers):
-    "Enter a digit and whatever follows at the peers; whether every cell keeps an option."
+    "Enter a digit and whatever follows from it at the peers; returns False if a cell has no option left."
     options[cell] = bit
     entered, n = np.empty(len(options), np.int64), 1  # n cells whose peers are still to be looked at
     entered[0] = cell
@@ -204,7 +204,7 @@ def _hidden(options, line):
 
 @njit(cache=True)
 def _settle(options, lines, peers):
-    "Enter hidden singles until there are none; whether nothing contradicts."
+    "Enter hidden singles until there are none left; returns False on a contradiction."
     i, quiet = 0, 0  # which line is next, and for how many lines nothing has happened
     while quiet < len(lines):
         hidden = _hidden(options, lines[i])

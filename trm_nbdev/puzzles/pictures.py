@@ -23,7 +23,7 @@ def step_titles(
     predictions: np.ndarray,  # (S, ...) the answer after each of S supervision steps
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
 ) -> list[str]:  # "question" and S titles
-    "Titles for the question and the steps; `ValueError` unless there is a step, and a title for each."
+    "Titles for the question and the steps; `ValueError` unless there is at least one step, and a title for each."
     if titles is None:
         titles = [f'step {s + 1}' for s in range(len(predictions))]
     if not len(predictions) or len(titles) != len(predictions):
@@ -68,7 +68,7 @@ class Movie:
         self,
         path: str | Path,  # the file to write, replaced if it exists
     ) -> None:
-        "Write the GIF; it repeats for ever."
+        "Write the GIF; it repeats forever."
         Path(path).write_bytes(self.gif)
 
 # %% ../../nbs/2_puzzles/01_pictures.ipynb #7b7c53b7
@@ -81,7 +81,7 @@ def animate(
     "Frames one after the other; `ValueError` for no frame or no time."
     if not len(titles) or seconds <= 0:
         raise ValueError(f'expected at least one title and seconds above 0, got {len(titles)} and {seconds}')
-    # a figure of pyplot's would be shown a second time, as a still
+    # a pyplot figure would be shown a second time, as a still
     figure = Figure(figsize=(width, 1.1 * width), dpi=90)
     ax = figure.add_axes((0.02, 0.02, 0.96, 0.86))
     last, writer = len(titles) - 1, PillowWriter(fps=1 / seconds)  # type: ignore[arg-type]  # need not be whole
