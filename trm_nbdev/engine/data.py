@@ -394,10 +394,8 @@ def _tidy_up(place: Path) -> None:
             shutil.rmtree(index.parent, ignore_errors=True)
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #08d91e3e
-def is_whole(
-    place: Path,  # a folder of prepared puzzles
-) -> bool:
-    "Whether all files are there as they were written."
+def is_whole(place: Path) -> bool:
+    "Whether all files of a folder of prepared puzzles are there as they were written."
     try:
         index = json.loads((place / 'index.json').read_text(encoding='utf-8'))
         files = index['files'].items()

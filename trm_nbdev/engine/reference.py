@@ -346,10 +346,8 @@ TOLERANCE = {  # group of tensors -> the largest difference allowed
 OPTIONAL = 'q_halt_accuracy'  # a metric that recordings may lack
 
 
-def group_of(
-    name: str,  # of a tensor in a recording
-) -> str:  # a key of `TOLERANCE`, or a later step, or 'final'
-    "Which tensors are judged together."
+def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'final'
+    "The group in which a tensor of a recording is judged, by the tensor's name."
     if '.metric.' in name:
         return 'metrics'
     if re.search(r'\.(preds|halted|steps)$', name):
@@ -449,11 +447,10 @@ def read_recording(
 
 def _incomplete(names: Iterable[str]) -> str:  # empty where nothing is missing
     "What a recording with these tensors lacks."
-    found = {int(m[1]) for name in names if (m := re.match(r'step(\d+)\.', name))}
-    steps = [f'step{s}' for s in range(max(found, default=0) + 1)]
+    steps = {int(m[1]) for name in names if (m := re.match(r'step(\d+)\.', name))}
     columns = ('inputs', 'labels', 'puzzle_identifiers')
     wanted = ['init.', 'final.', 'eval.batch.inputs', 'eval.batch.puzzle_identifiers']
-    wanted += [f'{step}.batch.{column}' for step in steps for column in columns]
+    wanted += [f'step{s}.batch.{column}' for s in range(max(steps, default=0) + 1) for column in columns]
     lacking = [prefix for prefix in wanted if not any(name.startswith(prefix) for name in names)]
     return f'it lacks {", ".join(lacking)}' if lacking else ''
 

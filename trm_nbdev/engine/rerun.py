@@ -61,10 +61,8 @@ from ..training import TrainConfig
 LAST = 'results'  # the notebook that reads the records of all others
 
 
-def experiments(
-    folder: Path,  # where the notebooks are
-) -> dict[str, Path]:  # name -> notebook, in the order in which to run them
-    "The experiment notebooks; raises ValueError where there are none."
+def experiments(folder: Path) -> dict[str, Path]:  # name -> notebook, in the order in which to run them
+    "The experiment notebooks in a folder; raises ValueError where there are none."
     found = {p.stem: p for p in sorted(folder.glob('*.ipynb'), key=lambda p: (p.stem == LAST, p.stem))}
     if not found:
         raise ValueError(

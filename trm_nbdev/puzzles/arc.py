@@ -533,9 +533,8 @@ def _pick(training: Sequence[Task], n_valid: int, held_out: int, side: int, seed
 def _training_set(name: str, pairs: dict[str, tuple[Pair, ...]], versions: Versions, side: int) -> PuzzleSet:
     "All training pairs, each once, under the identifier of its original task."
     counts = np.array([len(pairs[task]) for task in versions.tasks])
-    inputs, labels = (
-        np.array([to_tokens(pair[k], side) for task in versions.tasks for pair in pairs[task]]) for k in (0, 1)
-    )
+    rows = [pair for task in versions.tasks for pair in pairs[task]]
+    inputs, labels = (np.array([to_tokens(pair[k], side) for pair in rows]) for k in (0, 1))
     change_pairs = partial(augment, versions=versions, pairs=counts)
     identifiers = np.repeat(versions.first[:-1], counts)
     return PuzzleSet(name, inputs, labels, (side, side), VOCAB_SIZE, change_pairs, identifiers)
