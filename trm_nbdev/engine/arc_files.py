@@ -189,12 +189,7 @@ def default_held_out(
     return 60 if version == 2 and side < arc.SIDE else 0
 
 
-def splits_name(
-    version: int,  # as in `arc_splits`
-    side: int,  # as in `arc_splits`
-    held_out: int,  # as in `arc_splits`
-    concept: bool,  # as in `arc_splits`
-) -> str:  # such as "arc-agi-2-10x10-tested-on-training-tasks"
+def splits_name(version: int, side: int, held_out: int, concept: bool) -> str:  # arguments as in `arc_splits`
     "What a result must say: which tasks, how large, and whether it was tested on training tasks."
     size = f'-{side}x{side}' if side < arc.SIDE else ''
     return f'arc-agi-{version}{"+concept" if concept else ""}{size}{"-tested-on-training-tasks" if held_out else ""}'

@@ -489,11 +489,8 @@ def source_of(
     return str(source or os.environ.get('TRM_DATA') or 'built-in')
 
 
-def real_folder(
-    benchmark: str,  # a key of `BUILT_IN`
-    source: str | Path | None,  # see `source_of`
-) -> str | None:  # where the real files are; None: built-in
-    "Find the files, or download them; errors as `download`."
+def real_folder(benchmark: str, source: str | Path | None) -> str | None:  # where the real files are; None: built-in
+    "Find the files of a benchmark in a source, see `source_of`, or download them; errors as `download`."
     check_benchmark(benchmark)
     source = source_of(source)
     if source == 'hub':

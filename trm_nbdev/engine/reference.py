@@ -355,11 +355,8 @@ def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'fi
     return 'gradients' if '.grad.' in name else name.split('.')[0]
 
 
-def tolerance(
-    group: str,  # see `group_of`
-    last: int,  # number of the last step
-) -> float:
-    "How far apart a group may be. After the third step it is 100 times more with each step; 'final' is as the last."
+def tolerance(group: str, last: int) -> float:  # for the groups, see `group_of`
+    "How far apart a group may be: after the third step 100 times more with each step; 'final' is as step `last`."
     step = last if group == 'final' else int(group[4:]) if re.fullmatch(r'step\d+', group) else 0
     if group == 'final' or step > 2:
         return TOLERANCE['step2'] * 100 ** max(0, step - 2)

@@ -440,9 +440,7 @@ def _resume_hint(force: bool, started: float) -> str:
     return f' (with --force: go on with TRM_RETRAIN_BEFORE={started:.0f} trm-rerun ...)' if force else ''
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #da4b0a5e
-def row_specs(
-    a: argparse.Namespace,  # from `parser`, with --run
-) -> list[RunSpec]:  # one per seed
+def row_specs(a: argparse.Namespace) -> list[RunSpec]:  # one per seed
     "The runs that --run asks for; raises ValueError or FileNotFoundError before anything is trained."
     check_mode(a)
     specs = run_specs({'row': changes_of(*a.run)}, a.profile, a.seeds, a.data, a.benchmark or SUDOKU)

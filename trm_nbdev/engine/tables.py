@@ -275,11 +275,9 @@ def pass_at_table(
     records: dict[str, list[dict]],  # method -> records of ARC, one per seed
 ) -> pd.DataFrame:  # strings, ready to print
     "Per cent of the tests solved in k attempts, averaged over each task's tests first, then over tasks and seeds."
-    means = {
-        m: pd.DataFrame([r['results'][weights_of(m)]['pass_at'] for r in seeds]).mean() for m, seeds in records.items()
-    }
-    per_cent = (100 * pd.DataFrame(means).T).map('{:.1f}'.format)
-    return per_cent.rename(columns='pass@{} %'.format).rename_axis('method')
+    found = {m: [r['results'][weights_of(m)]['pass_at'] for r in seeds] for m, seeds in records.items()}
+    table = pd.DataFrame({m: pd.DataFrame(shares).mean() for m, shares in found.items()}).T.rename_axis('method')
+    return (100 * table).map('{:.1f}'.format).rename(columns='pass@{} %'.format)
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #60fc477e
 def which_solved(

@@ -336,10 +336,7 @@ class Versions:
             raise ValueError(f'expected identifiers 1..{len(self) - 1}, got {identifiers.min()}..{identifiers.max()}')
         return np.searchsorted(self.first, identifiers, side='right') - 1
 
-    def names(
-        self,
-        identifiers: np.ndarray,  # (N,), at least 1
-    ) -> list[str]:  # N names, see `Version`
+    def names(self, identifiers: np.ndarray) -> list[str]:  # (N,), at least 1 -> N names, see `Version`
         "The released code's name for each version."
         return [
             Version(self.tasks[k], int(self.ts[i]), tuple(self.colours[i].tolist())).name
