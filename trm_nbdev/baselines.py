@@ -4,15 +4,12 @@
 
 # %% auto #0
 __all__ = ['BASE', 'VARIANTS', 'BENCHMARKS', 'SAMPLES', 'TableRows', 'TABLE3_ROWS', 'FOUR_MODELS', 'COLUMNS', 'ROWS',
-           'NOT_AVERAGED', 'PRESETS', 'draw_model', 'at_paper', 'benchmark_of']
+           'NOT_AVERAGED', 'PRESETS', 'at_paper', 'benchmark_of']
 
 # %% ../nbs/1_idea/11_other_models.ipynb #92cd713b
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
-
-from .model import TRMConfig, cost
+from .model import TRMConfig
 
 # %% ../nbs/1_idea/11_other_models.ipynb #52fbf7cd
 BASE = 'TRM (T=3, n=6)'  # what every ablation is compared with, as Table 1 prints it
@@ -30,42 +27,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'TRM single z': dict(features='single-z'),
     'Direct pred': dict(mixer='attention', features='y', layers=8, n=0, T=1, n_sup=1),
 }
-
-# %% ../nbs/1_idea/11_other_models.ipynb #a657f874
-def draw_model(
-    c: TRMConfig,  # a model
-    ax: Axes,  # drawn into
-    title: str = '',  # above the drawing; its cost is added
-) -> None:
-    "Draw the network applications of one supervision step, one unit wide and as high as there are layers."
-    per_recursion, gap = c.n + 1, 0.35  # the gap separates two latent recursions
-    pass_width = c.T * (per_recursion + gap) + 0.8
-    first_learned = (c.T - 1) * per_recursion + (c.n - 1 if c.gradient == 'one-step' else 0)
-    for look_ahead in range(c.nfp):
-        for k in range(c.T * per_recursion):
-            left = k + gap * (k // per_recursion) + look_ahead * pass_width
-            answers = k % per_recursion == c.n
-            _draw_application(c, ax, left, answers, learned=k >= first_learned, look_ahead=bool(look_ahead))
-    counted = cost(c)
-    passes = f'{counted.nfp} forward pass{"es" if counted.nfp > 1 else ""}'
-    about = f'{counted.parameters / 1e6:.1f} M parameters, depth {counted.depth}, {passes}, {c.mixer}'
-    ax.set_title(f'{title}\n{about}', fontsize=9, loc='left')
-    ax.axis('off')
-
-
-def _draw_application(c: TRMConfig, ax: Axes, left: float, answers: bool, learned: bool, look_ahead: bool) -> None:
-    "A column of bricks, and what it updates below."
-    second_network = answers and c.answer_layers
-    colour = '#e6842a' if second_network else '#3b75af'
-    style: dict[str, Any] = dict(facecolor=colour, edgecolor='white', alpha=1.0 if learned else 0.3)
-    if look_ahead:
-        style = dict(facecolor='none', edgecolor=colour, linestyle=':')
-    elif c.mixer == 'attention':
-        style['hatch'] = '////'
-    for layer in range(c.answer_layers if second_network else c.layers):
-        ax.add_patch(Rectangle((left, layer), 0.86, 0.92, linewidth=0.8, **style))
-    updated, alpha = 'y' if answers or c.features == 'y' else 'z', 0.5 if look_ahead else 1
-    ax.text(left + 0.43, -0.25, updated, ha='center', va='top', fontsize=8, fontstyle='italic', alpha=alpha)
 
 # %% ../nbs/1_idea/11_other_models.ipynb #becbf7d7
 BENCHMARKS: dict[str, dict[str, int]] = {  # fields of `TRMConfig`

@@ -257,10 +257,8 @@ class Cost:
     solving_flops: int  # per puzzle, all n_sup steps
 
 
-def cost(
-    c: TRMConfig,  # a model, of any size: no memory is taken
-) -> Cost:
-    "Count parameters, depth, passes and work."
+def cost(c: TRMConfig) -> Cost:
+    "Count parameters, depth, passes and work of a model of any size: no memory is taken."
     with torch.device('meta'):
         model = TRM(c)
     table, work = model.embed.puzzles, flops(c)

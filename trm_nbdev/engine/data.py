@@ -394,10 +394,8 @@ def _tidy_up(place: Path) -> None:
             shutil.rmtree(index.parent, ignore_errors=True)
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #08d91e3e
-def is_whole(
-    place: Path,  # a folder of prepared puzzles
-) -> bool:
-    "Whether all files are still there and unchanged."
+def is_whole(place: Path) -> bool:
+    "Whether all files of a folder of prepared puzzles are there as they were written."
     try:
         index = json.loads((place / 'index.json').read_text(encoding='utf-8'))
         files = index['files'].items()
@@ -491,11 +489,8 @@ def source_of(
     return str(source or os.environ.get('TRM_DATA') or 'built-in')
 
 
-def real_folder(
-    benchmark: str,  # a key of `BUILT_IN`
-    source: str | Path | None,  # see `source_of`
-) -> str | None:  # where the real files are; None: built-in
-    "Find the files, or download them; errors as in `download`."
+def real_folder(benchmark: str, source: str | Path | None) -> str | None:  # where the real files are; None: built-in
+    "Find the files of a benchmark in a source, see `source_of`, or download them; errors as `download`."
     check_benchmark(benchmark)
     source = source_of(source)
     if source == 'hub':

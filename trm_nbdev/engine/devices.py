@@ -81,10 +81,8 @@ _lost_messages: list[Callable[[], str]] = [lambda: 'a process of this run was lo
 
 
 @contextmanager
-def on_lost_process(
-    message: Callable[[], str],  # called when a process is lost
-) -> Iterator[None]:
-    "What to tell the user if a process is lost inside the `with`."
+def on_lost_process(message: Callable[[], str]) -> Iterator[None]:
+    "Call `message` for what to tell the user, if a process is lost inside the `with`."
     _lost_messages.append(message)
     try:
         yield
@@ -123,10 +121,8 @@ def _collective(operation: Callable[..., Any], *args: Any) -> None:
         raise Lost(f'{_lost_messages[-1]()} ({str(e).splitlines()[0]})') from e
 
 
-def broadcast_decision(
-    answer: bool,  # of this process; only that of process 0 counts
-) -> bool:  # the same for all
-    "The answer of process 0, for decisions that depend on a clock or a file."
+def broadcast_decision(answer: bool) -> bool:
+    "The answer of process 0, in every process, for decisions that depend on a clock or a file."
     if ranks() == 1:
         return answer
     sent = torch.tensor([answer])
@@ -147,10 +143,8 @@ def gather(
     return torch.cat(parts, dim)
 
 
-def averaged(
-    x: Tensor,  # of the same shape in each process
-) -> Tensor:  # without a gradient
-    "The mean over the processes."
+def averaged(x: Tensor) -> Tensor:  # without a gradient
+    "The mean over the processes, in each of which `x` has the same shape."
     if ranks() == 1:
         return x.detach()
     total = x.detach().clone()

@@ -21,11 +21,8 @@ import numpy as np
 from ..tokens import check_counts
 
 # %% ../../nbs/4_engine_room/01_files.ipynb #695f9294
-def csv_folder(
-    folder: str | Path,  # holds train.csv and test.csv, or a folder with them
-    name: str,  # name of the inner folder, such as "sudoku-extreme"
-) -> Path:  # the folder that holds the files
-    "Where train.csv and test.csv are; `FileNotFoundError` if they are in neither place."
+def csv_folder(folder: str | Path, name: str) -> Path:
+    "`folder` or its folder `name`, whichever holds train.csv and test.csv; `FileNotFoundError` if neither does."
     for place in (Path(folder), Path(folder) / name):
         if (place / 'train.csv').is_file() and (place / 'test.csv').is_file():
             return place

@@ -23,18 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import devices
 from .checkpoints import kept_steps, load_checkpoint, save_checkpoint
-from trm_nbdev.engine.devices import (
-    averaged,
-    begin_together,
-    broadcast_decision,
-    gather,
-    on_lost_process,
-    rank,
-    share,
-    step_together,
-    think_together,
-)
 from .progress import progress
 from ..model import TRM, TRMConfig
 from ..solving import accuracies
@@ -59,10 +49,8 @@ def can_compile(
     return any(map(shutil.which, (os.environ.get('CC') or 'cc', 'gcc', 'clang')))
 
 
-def compile_network(
-    model: TRM,  # its network, or both of them, will be compiled in place
-) -> bool:  # False: it cannot be compiled here
-    "Compile the tiny network, or say in one line why not."
+def compile_network(model: TRM) -> bool:  # False: it cannot be compiled here
+    "Compile a model's network, or both of them, in place, or say in one line why not."
     if not can_compile(model.device):
         print("no C++ compiler with Python's headers found: running without torch.compile, which is slower")
         return False
@@ -72,9 +60,7 @@ def compile_network(
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #5a73ebda
 @contextmanager
-def fixed_threads(
-    n: int,  # CPU threads inside the `with`
-) -> Iterator[None]:
+def fixed_threads(n: int) -> Iterator[None]:
     "Compute with `n` CPU threads inside the `with`."
     before = torch.get_num_threads()
     torch.set_num_threads(n)
@@ -119,8 +105,8 @@ def to_checkpoint(
     tensors |= {f'model.{k}': v for k, v in t.model.state_dict().items()}
     # the table of puzzle embeddings is saved once: both models share it
     tensors |= {f'averaged.{k}': v for k, v in t.averaged.state_dict().items() if 'embed.puzzles' not in k}
-    tensors |= {f'carry.state.{i}': gather(v) for i, v in enumerate(t.carry.state)}
-    tensors |= {f'carry.{k}': gather(getattr(t.carry, k)) for k in _CARRIED}
+    tensors |= {f'carry.state.{i}': devices.gather(v) for i, v in enumerate(t.carry.state)}
+    tensors |= {f'carry.{k}': devices.gather(getattr(t.carry, k)) for k in _CARRIED}
     tensors |= {'generator': t.generator.get_state()}
     return tensors, dict(curve=t.curve, seconds=t.seconds, counts=counts)
 
@@ -135,7 +121,7 @@ def from_checkpoint(
     t.model.load_state_dict(_part(tensors, 'model.'))
     table = {f'module.embed.puzzles.{k}': v for k, v in _part(tensors, 'model.embed.puzzles.').items()}
     t.averaged.load_state_dict(_part(tensors, 'averaged.') | table)
-    slots = share(len(tensors['carry.steps']))
+    slots = devices.share(len(tensors['carry.steps']))
     carried = {k: v[slots].to(t.model.device) for k, v in _part(tensors, 'carry.').items()}
     state = tuple(carried[f'state.{i}'] for i in range(len(t.carry.state)))
     t.carry = Carry(state, **{k: carried[k] for k in _CARRIED})
@@ -174,7 +160,7 @@ class Checkpointer:
         if self.folder is None:
             return
         found = load_checkpoint(self.folder)
-        steps = gather(torch.tensor([found[0] if found else 0])).tolist()
+        steps = devices.gather(torch.tensor([found[0] if found else 0])).tolist()
         if len(set(steps)) > 1:
             seen = f'the processes find checkpoints of different steps in {self.folder}: {steps}'
             raise ValueError(f'{seen}, expected a folder that all of them share')
@@ -192,11 +178,11 @@ class Checkpointer:
     ) -> None:
         "Write a checkpoint if it is time; warn if it cannot be written."
         began = time.perf_counter()
-        if self.folder is None or not broadcast_decision(began >= self.next):
+        if self.folder is None or not devices.broadcast_decision(began >= self.next):
             return
         tensors, rest = to_checkpoint(t)
         try:
-            if rank() == 0:
+            if devices.rank() == 0:
                 save_checkpoint(self.folder, t.step, tensors, rest | {'identity': self.identity})
         except OSError as e:
             warnings.warn(f'no checkpoint at step {t.step}: {e}', stacklevel=2)
@@ -216,12 +202,12 @@ def train_resumable(
     "Train a model or resume training; errors as in `train_step`, and ValueError for checkpoints of another training."
     identity = dict(config=asdict(config), train_config=asdict(train_config), seed=seed, puzzles=splits.train.digest)
     with fixed_threads(train_config.threads):
-        t = begin_together(config, train_config, seed, device)
+        t = devices.begin_together(config, train_config, seed, device)
         checkpointer = Checkpointer(checkpoints, json.loads(json.dumps(identity)), every)
         checkpointer.resume(t)
         t.compiled = train_config.compiled and compile_network(t.model)
         stream = Stream(splits.train, train_config.batch_size, seed)
-        with on_lost_process(lambda: _how_to_go_on(t, checkpoints)):
+        with devices.on_lost_process(lambda: _how_to_go_on(t, checkpoints)):
             _loop(t, train_config, splits.valid, stream, log, checkpointer)
     return t
 
@@ -235,10 +221,10 @@ def _loop(
     checkpointer: Checkpointer,
 ) -> None:
     "Make the steps that are left, validate and log on the way."
-    started, options = time.perf_counter() - t.seconds, {'disable': True} if rank() else {}
+    started, options = time.perf_counter() - t.seconds, {'disable': True} if devices.rank() else {}
     with progress(train_config.steps, 'training', initial=t.step, unit='step', **options) as bar:
         while t.step < train_config.steps:
-            result = step_together(t, train_config, stream.batch(t.step))
+            result = devices.step_together(t, train_config, stream.batch(t.step))
             bar.update()
             t.seconds = time.perf_counter() - started
             validates = t.step in train_config.evaluation_steps
@@ -247,7 +233,7 @@ def _loop(
                 if validates:
                     now |= _validate(t, train_config, valid, now['loss'])
                 bar.set_postfix(loss=f'{now["loss"]:.3f}', solved=f'{now["solved"]:.0%}', refresh=False)
-                if log and rank() == 0:
+                if log and devices.rank() == 0:
                     log(now)
             checkpointer.maybe_save(t)
     t.seconds = time.perf_counter() - started
@@ -262,7 +248,7 @@ def _metrics(t: Training, train_config: TrainConfig, result: StepResult) -> dict
         lr=t.optimizers[0].param_groups[0]['lr'],
         seconds=round(t.seconds, 2),
         rate=round(t.step * train_config.batch_size / t.seconds, 1),
-        **{name: averaged(v.float().mean()).item() for name, v in means.items()},
+        **{name: devices.averaged(v.float().mean()).item() for name, v in means.items()},
     )
 
 
@@ -271,7 +257,7 @@ def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: fl
     found = dict(valid_exact=None, valid_cells=None)
     if len(valid):
         with averaged_weights(t) as model:
-            answers = think_together(model, valid.inputs, valid.identifiers, train_config.batch_size)
+            answers = devices.think_together(model, valid.inputs, valid.identifiers, train_config.batch_size)
         score = accuracies(answers, valid)
         found = dict(valid_exact=score['exact'], valid_cells=score['cells'])
     t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=loss) | found)

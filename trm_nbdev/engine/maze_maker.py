@@ -14,20 +14,7 @@ from numba import njit
 
 from .files import check_left, csv_folder, draw_rows, excerpt, read_rows
 from .progress import progress
-from trm_nbdev.puzzles.maze import (
-    FREE,
-    GOAL,
-    START,
-    WALL,
-    add_border,
-    canonical,
-    check_puzzle,
-    flood,
-    maze_set,
-    parse_maze,
-    remove_border,
-    solve_many,
-)
+from ..puzzles import maze
 from ..tokens import PuzzleSet, Splits, check_counts
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #425652f1
@@ -40,9 +27,9 @@ def _draw_batch(rng: np.random.Generator, side: int, min_path: int) -> np.ndarra
     "(K, L) uint8: the questions that are left of a batch of random mazes, often none."
     shares = rng.integers(*_WALL_SHARES, size=(_BATCH, 1)).astype(np.uint8)
     is_wall = rng.integers(256, size=(_BATCH, side * side), dtype=np.uint8) < shares
-    mazes = add_border(np.where(is_wall, WALL, FREE).astype(np.uint8), side)
+    mazes = maze.add_border(np.where(is_wall, maze.WALL, maze.FREE).astype(np.uint8), side)
     starts, goals = rng.random(_BATCH), rng.integers(_FARTHEST, size=_BATCH)
-    return remove_border(_keep_long(mazes, starts, goals, side + 2, min_path), side)
+    return maze.remove_border(_keep_long(mazes, starts, goals, side + 2, min_path), side)
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #7158d7a7
 # numba does not notice a change to `flood`; but nbdev_export rewrites every module, which renews this cache
@@ -55,20 +42,20 @@ def _keep_long(mazes, starts, goals, width, min_path):
     for i in range(len(mazes)):
         n_free = 0
         for cell in range(width * width):
-            distance[cell] = -1 if mazes[i, cell] == WALL else 0
+            distance[cell] = -1 if mazes[i, cell] == maze.WALL else 0
             queue[n_free] = cell  # for now, `queue` lists the free cells
             n_free += distance[cell] + 1
         if n_free < min_path:
             continue
         start = queue[int(starts[i] * n_free)]
-        reached = flood(distance, width, start, parent, queue)
+        reached = maze.flood(distance, width, start, parent, queue)
         if goals[i] >= reached:
             continue
         goal = queue[reached - 1 - goals[i]]  # `queue` is sorted by distance
         if distance[goal] < min_path:
             continue
         mazes[n_kept] = mazes[i]
-        mazes[n_kept, start], mazes[n_kept, goal] = START, GOAL
+        mazes[n_kept, start], mazes[n_kept, goal] = maze.START, maze.GOAL
         n_kept += 1
     return mazes[:n_kept]
 
@@ -92,7 +79,7 @@ def generate(
     bar = progress(n, 'generating mazes', unit='', delay=5, leave=False)  # shown only if it takes longer than 5 seconds
     while len(found) < n:
         before, batch = len(found), _draw_batch(rng, side, min_path)
-        for name, question in zip(canonical(batch, side), batch, strict=True):
+        for name, question in zip(maze.canonical(batch, side), batch, strict=True):
             found.setdefault(name, question)
         bar.update(len(found) - before)
         wasted = wasted + _BATCH if len(found) == before else 0
@@ -101,7 +88,7 @@ def generate(
             raise ValueError(f'min_path: expected {wanted}, found {before} and no new one among {wasted} more')
     bar.close()
     questions = np.array(list(found.values())[:n])
-    return questions, solve_many(questions, side)[1]
+    return questions, maze.solve_many(questions, side)[1]
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #27e9befd
 def maze_splits(
@@ -118,7 +105,7 @@ def maze_splits(
     questions, answers = generate(n_train + n_valid + n_test, side, min_path, seed)
     q, a = (np.split(mazes, [n_train, n_train + n_valid]) for mazes in (questions, answers))
     name = f'maze-{side}x{side}-{min_path}'
-    train, valid, test = (maze_set(name, q[k], a[k], side, augmented and k == 0) for k in range(3))
+    train, valid, test = (maze.maze_set(name, q[k], a[k], side, augmented and k == 0) for k in range(3))
     return Splits(train, valid, test)
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #21d6c9a9
@@ -147,11 +134,11 @@ def _read_row(fields: list[str], side: int, where: str, rule: bool) -> tuple[np.
     mazes = []
     for name, text in zip(('question', 'answer'), fields[1:3], strict=True):
         try:
-            mazes.append(parse_maze(text, side))
+            mazes.append(maze.parse_maze(text, side))
         except ValueError as e:
             raise ValueError(f'{where}{name}: {e}') from None
     question, answer = mazes
-    length = check_puzzle(question, answer, side, where, rule)
+    length = maze.check_puzzle(question, answer, side, where, rule)
     if fields[3] != str(length):
         raise ValueError(f'{where}rating: expected {length}, the cells on the path, got {excerpt(fields[3])}')
     return question, answer, length
@@ -177,9 +164,9 @@ def maze_hard(
     parts: list[PuzzleSet] = []
     for path, rows in draw_rows(maze_folder(folder), n_train, n_valid, n_test, seed):
         questions, answers, _ = read_maze_csv(path, side, rows)
-        names = canonical(questions, side)
+        names = maze.canonical(questions, side)
         new = np.array([name not in known for name in names], bool)
-        parts.append(maze_set('maze-hard', questions[new], answers[new], side, augmented and not parts))
+        parts.append(maze.maze_set('maze-hard', questions[new], answers[new], side, augmented and not parts))
         known.update(names)
     check_left(path, n_test, len(parts[2]))
     return Splits(*parts)

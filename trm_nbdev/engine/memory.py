@@ -19,11 +19,8 @@ from ..model import TRM, TRMConfig
 from ..supervision import empty_carry, supervision_step
 
 # %% ../../nbs/4_engine_room/12_memory.ipynb #e4eb566e
-def dummy_step(
-    model: TRM,  # on any device, 'meta' included
-    batch_size: int,  # slots
-) -> Tensor:  # (), the loss
-    "A supervision step on puzzles that are all padding, to be counted or timed."
+def dummy_step(model: TRM, batch_size: int) -> Tensor:  # (), the loss
+    "A supervision step on puzzles that are all padding, to be counted or timed on any device, 'meta' included."
     c, start = model.config, model.initial(batch_size)
     tokens = torch.ones(batch_size, c.seq_len, dtype=torch.long, device=model.device)
     batch, target = (tokens, tokens, tokens[:, 0] * 0), HALTING[c.halting].target(c.n_sup)

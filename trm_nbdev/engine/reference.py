@@ -346,10 +346,8 @@ TOLERANCE = {  # group of tensors -> the largest difference allowed
 OPTIONAL = 'q_halt_accuracy'  # a metric that recordings may lack
 
 
-def group_of(
-    name: str,  # of a tensor in a recording
-) -> str:  # a key of `TOLERANCE`, or a later step, or 'final'
-    "Which tensors are judged together."
+def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'final'
+    "The group in which a tensor of a recording is judged, by the tensor's name."
     if '.metric.' in name:
         return 'metrics'
     if re.search(r'\.(preds|halted|steps)$', name):
@@ -357,11 +355,8 @@ def group_of(
     return 'gradients' if '.grad.' in name else name.split('.')[0]
 
 
-def tolerance(
-    group: str,  # see `group_of`
-    last: int,  # number of the last step
-) -> float:
-    "How far apart a group may be: 100 times more with each step after the third; 'final' is like the last step."
+def tolerance(group: str, last: int) -> float:  # for the groups, see `group_of`
+    "How far apart a group may be: after the third step 100 times more with each step; 'final' is as step `last`."
     step = last if group == 'final' else int(group[4:]) if re.fullmatch(r'step\d+', group) else 0
     if group == 'final' or step > 2:
         return TOLERANCE['step2'] * 100 ** max(0, step - 2)
@@ -449,11 +444,10 @@ def read_recording(
 
 def _incomplete(names: Iterable[str]) -> str:  # empty if nothing is missing
     "What a recording with these tensors lacks."
-    found = {int(m[1]) for name in names if (m := re.match(r'step(\d+)\.', name))}
-    steps = [f'step{s}' for s in range(max(found, default=0) + 1)]
+    steps = {int(m[1]) for name in names if (m := re.match(r'step(\d+)\.', name))}
     columns = ('inputs', 'labels', 'puzzle_identifiers')
     wanted = ['init.', 'final.', 'eval.batch.inputs', 'eval.batch.puzzle_identifiers']
-    wanted += [f'{step}.batch.{column}' for step in steps for column in columns]
+    wanted += [f'step{s}.batch.{column}' for s in range(max(steps, default=0) + 1) for column in columns]
     lacking = [prefix for prefix in wanted if not any(name.startswith(prefix) for name in names)]
     return f'it lacks {", ".join(lacking)}' if lacking else ''
 

@@ -61,10 +61,8 @@ from ..training import TrainConfig
 LAST = 'results'  # the notebook that reads the records of all others
 
 
-def experiments(
-    folder: Path,  # where the notebooks are
-) -> dict[str, Path]:  # name -> notebook, in the order in which to run them
-    "The experiment notebooks; raises ValueError if there are none."
+def experiments(folder: Path) -> dict[str, Path]:  # name -> notebook, in the order in which to run them
+    "The experiment notebooks in a folder; raises ValueError where there are none."
     found = {p.stem: p for p in sorted(folder.glob('*.ipynb'), key=lambda p: (p.stem == LAST, p.stem))}
     if not found:
         raise ValueError(
@@ -442,9 +440,7 @@ def _resume_hint(force: bool, started: float) -> str:
     return f' (with --force: go on with TRM_RETRAIN_BEFORE={started:.0f} trm-rerun ...)' if force else ''
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #da4b0a5e
-def row_specs(
-    a: argparse.Namespace,  # from `parser`, with --run
-) -> list[RunSpec]:  # one per seed
+def row_specs(a: argparse.Namespace) -> list[RunSpec]:  # one per seed
     "The runs that --run asks for; raises ValueError or FileNotFoundError before anything is trained."
     check_mode(a)
     specs = run_specs({'row': changes_of(*a.run)}, a.profile, a.seeds, a.data, a.benchmark or SUDOKU)

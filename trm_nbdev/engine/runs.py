@@ -189,11 +189,8 @@ def machine() -> dict:
 def _processor() -> tuple[str, str]:
     "Its name, and a hash of its features: one name often covers several generations."
     try:
-        lines = dict(
-            re.split(r'\s*:\s*', line, maxsplit=1)
-            for line in Path('/proc/cpuinfo').read_text().splitlines()
-            if ':' in line
-        )
+        info = Path('/proc/cpuinfo').read_text().splitlines()
+        lines = dict(re.split(r'\s*:\s*', line, maxsplit=1) for line in info if ':' in line)
     except OSError:
         return platform.processor(), platform.version()
     return lines.get('model name', platform.machine()), hashlib.sha256(lines.get('flags', '').encode()).hexdigest()[:8]

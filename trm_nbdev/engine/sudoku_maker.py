@@ -144,8 +144,7 @@ def _renames(a, b, rows, cols, new, old):
 @njit(cache=True)
 def _same_orbit(a, b, row_orders, col_orders):
     "Whether `b` is among all images of `a`."
-    side = row_orders.shape[1]
-    new, old = np.zeros(side + 1, np.uint8), np.zeros(side + 1, np.uint8)
+    new, old = np.zeros((2, row_orders.shape[1] + 1), np.uint8)
     for rows in row_orders:
         for cols in col_orders:
             if _renames(a, b, rows, cols, new, old):

@@ -245,11 +245,10 @@ def _runs(method: str, records: list[dict] | None, profile: str) -> dict[str, st
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #f936e751
 def _side_by_side(sides: dict[str, pd.DataFrame], shared: list[str]) -> pd.DataFrame:
-    "Join tables with the same rows, from `comparison_table`; each `shared` column once, with its first entry."
-    first, *others = sides.values()
-    common = first[shared].replace('', pd.NA)
+    "Tables with the same rows, from `comparison_table`; each `shared` column once, with the first entry there is."
+    common, *others = (table[shared].replace('', pd.NA) for table in sides.values())
     for other in others:
-        common = common.fillna(other[shared].replace('', pd.NA))
+        common = common.fillna(other)
     left_out = [*shared, 'cells %', 'averaged %', 'raw %', 'params here']
     parts = [table.drop(columns=left_out).add_prefix(f'{side}: ') for side, table in sides.items()]
     return pd.concat([common.fillna(''), *parts], axis=1)
@@ -276,10 +275,8 @@ def pass_at_table(
     records: dict[str, list[dict]],  # method -> records of ARC, one per seed
 ) -> pd.DataFrame:  # strings, ready to print
     "Per cent of the tests solved in k attempts, averaged over each task's tests first, then over tasks and seeds."
-    means = {
-        m: pd.DataFrame([r['results'][weights_of(m)]['pass_at'] for r in seeds]).mean() for m, seeds in records.items()
-    }
-    table = pd.DataFrame(means).T.rename_axis('method')
+    found = {m: [r['results'][weights_of(m)]['pass_at'] for r in seeds] for m, seeds in records.items()}
+    table = pd.DataFrame({m: pd.DataFrame(shares).mean() for m, shares in found.items()}).T.rename_axis('method')
     return (100 * table).map('{:.1f}'.format).rename(columns='pass@{} %'.format)
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #60fc477e
@@ -643,10 +640,8 @@ def caption(
     return f'{name}: profile {profile}, {next(iter(records.values()))[0]["data"]["name"]}, {seeds}{note}'
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #db6c7143
-def all_records(
-    out: Path,  # results/<profile>
-) -> list[dict]:
-    "Every record of a folder that counts for the current code, whichever notebook it belongs to."
+def all_records(out: Path) -> list[dict]:
+    "Every record in a folder results/<profile> that counts for the present code, whichever notebook it belongs to."
     records = []
     for path in sorted((out / 'runs').glob('*.json')):
         with suppress(ValueError):

@@ -336,10 +336,7 @@ class Versions:
             raise ValueError(f'expected identifiers 1..{len(self) - 1}, got {identifiers.min()}..{identifiers.max()}')
         return np.searchsorted(self.first, identifiers, side='right') - 1
 
-    def names(
-        self,
-        identifiers: np.ndarray,  # (N,), at least 1
-    ) -> list[str]:  # N names, see `Version`
+    def names(self, identifiers: np.ndarray) -> list[str]:  # (N,), at least 1 -> N names, see `Version`
         "The released code's name for each version."
         return [
             Version(self.tasks[k], int(self.ts[i]), tuple(self.colours[i].tolist())).name
@@ -533,9 +530,8 @@ def _pick(training: Sequence[Task], n_valid: int, held_out: int, side: int, seed
 def _training_set(name: str, pairs: dict[str, tuple[Pair, ...]], versions: Versions, side: int) -> PuzzleSet:
     "All training pairs, each once, under the identifier of its original task."
     counts = np.array([len(pairs[task]) for task in versions.tasks])
-    inputs, labels = (
-        np.array([to_tokens(pair[k], side) for task in versions.tasks for pair in pairs[task]]) for k in (0, 1)
-    )
+    rows = [pair for task in versions.tasks for pair in pairs[task]]
+    inputs, labels = (np.array([to_tokens(pair[k], side) for pair in rows]) for k in (0, 1))
     change_pairs = partial(augment, versions=versions, pairs=counts)
     identifiers = np.repeat(versions.first[:-1], counts)
     return PuzzleSet(name, inputs, labels, (side, side), VOCAB_SIZE, change_pairs, identifiers)
