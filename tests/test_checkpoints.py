@@ -136,15 +136,15 @@ def test_a_killed_rerun_loses_no_record_and_trains_none_twice(tmp_path):
     runs = tmp_path / 'runs'
     for wanted in (0, 1):
         p = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        while p.poll() is None and not (runs.is_dir() if wanted == 0 else list(runs.glob('*.json'))):
+        while p.poll() is None and not (runs.is_dir() if wanted == 0 else list(runs.glob('[!.]*.json'))):
             time.sleep(0.01)
         os.killpg(p.pid, signal.SIGKILL)
         p.wait()
-    finished = {path.name: json.loads(path.read_text())['finished'] for path in runs.glob('*.json')}
+    finished = {path.name: json.loads(path.read_text())['finished'] for path in runs.glob('[!.]*.json')}
     assert finished
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    after = {path.name: json.loads(path.read_text())['finished'] for path in runs.glob('*.json')}
+    after = {path.name: json.loads(path.read_text())['finished'] for path in runs.glob('[!.]*.json')}
     assert {name: after[name] for name in finished} == finished
     assert set(after) == {f'{run_spec("smoke", changes).id}.json' for changes in ({}, {'layers': 4, 'n': 3})}
     assert not list((tmp_path / 'checkpoints').glob('*/*'))

@@ -654,7 +654,6 @@ def provenance(records: Sequence[dict]) -> str:  # Markdown
     if not records:
         return 'Nothing has been run.\n'
     seconds, finished = [sum(r['seconds'].values()) for r in records], [r['finished'] for r in records]
-    began = min(end - s for end, s in zip(finished, seconds, strict=True))
     days = [f'{datetime.fromtimestamp(end, UTC):%Y-%m-%d}' for end in (min(finished), max(finished))]
 
     def made_with(key: str) -> str:
@@ -662,7 +661,6 @@ def provenance(records: Sequence[dict]) -> str:  # Markdown
 
     lines = {
         'runs': f'{len(records)}, {sum(seconds) / 60:.0f} minutes of training and testing, added up',
-        'from the first start to the last end': f'{(max(finished) - began) / 60:.0f} minutes',
         'threads a run': ', '.join(sorted({str(r['how']['threads']) for r in records})),
         'finished': ' to '.join(dict.fromkeys(days)),
         'device': made_with('device'),
