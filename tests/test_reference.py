@@ -131,14 +131,14 @@ def test_weights_of_the_reference_go_in_and_come_out_unchanged(name, tmp_path):
 
 
 def by_formula(
-    w: dict, s: dict, inputs: torch.Tensor, who: torch.Tensor, steps: int
+    w: dict, s: dict, inputs: torch.Tensor, identifiers: torch.Tensor, steps: int
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     "Logits and q of each supervision step, from weights `w` in the released code's names and its configuration `s`."
     D, P, dim = s['hidden_size'], s['puzzle_emb_len'], s['puzzle_emb_ndim']
     x = w['inner.embed_tokens.embedding_weight'][inputs.long()]
     if P:
         prefix = torch.zeros(len(x), P * D, dtype=torch.float64)
-        prefix[:, :dim] = w['inner.puzzle_emb.weights'][who.long()]
+        prefix[:, :dim] = w['inner.puzzle_emb.weights'][identifiers.long()]
         x = torch.cat([prefix.view(len(x), P, D), x], 1)
     if s['pos_encodings'] == 'learned':
         x = 0.707106781 * (x + w['inner.embed_pos.embedding_weight'])

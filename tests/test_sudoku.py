@@ -459,9 +459,9 @@ def test_planted_relatives_are_found_and_nothing_else(box):
     questions, answers = generate(300, box, seed=2)
     relatives = to_digits(augment(np.random.default_rng(1), to_tokens(questions), to_tokens(answers), box)[0])
     others = generate(600, box, seed=2)[0][300:]
-    pairs, compared = equivalent_pairs(questions, np.concatenate([others, relatives[[17, 250]]]), box)
+    pairs, full_comparisons = equivalent_pairs(questions, np.concatenate([others, relatives[[17, 250]]]), box)
     assert pairs == [(17, 300), (250, 301)]
-    assert compared <= 4  # the invariants leave next to nothing to the full comparison
+    assert full_comparisons <= 4  # the invariants leave next to nothing to the full comparison
 
 
 # ---- splits
@@ -528,8 +528,8 @@ def test_the_real_training_puzzles_are_as_hard_as_said():
 def test_the_real_files_make_splits():
     splits = sudoku_extreme(REAL.parent)
     assert [len(part) for part in (splits.train, splits.valid)] == [1000, 0] and 990 <= len(splits.test) <= 1000
-    pairs, compared = equivalent_pairs(to_digits(splits.train.inputs), to_digits(splits.test.inputs), NINE)
-    assert pairs == [] and compared < 20
+    pairs, full_comparisons = equivalent_pairs(to_digits(splits.train.inputs), to_digits(splits.test.inputs), NINE)
+    assert pairs == [] and full_comparisons < 20
     few = sudoku_extreme(REAL, n_train=100, n_valid=30, n_test=50)
     assert (
         len(few.valid) == 30 and few.test.digest == sudoku_extreme(REAL, n_train=100, n_valid=0, n_test=50).test.digest

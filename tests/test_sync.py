@@ -12,6 +12,7 @@ from conftest import ROOT, cells
 
 EXPERIMENTS = sorted((ROOT / 'nbs' / '3_experiments').glob('*.ipynb'))
 BOOK = sorted({*(ROOT / 'nbs').rglob('*.ipynb')} - {*EXPERIMENTS})
+EXECUTED = sorted((ROOT / 'results').glob('*/notebooks/*.ipynb'))
 
 
 def contents(folder: Path) -> dict[str, str | bytes]:
@@ -68,7 +69,20 @@ def test_experiments_have_one_parameters_cell_and_export_nothing(notebook):
     assert not [cell for cell in cells(notebook) if ''.join(cell['source']).startswith('#| export')]
 
 
-@pytest.mark.parametrize('notebook', BOOK + EXPERIMENTS, ids=lambda p: p.stem)
+@pytest.mark.parametrize('executed', EXECUTED, ids=lambda p: f'{p.parent.parent.name}-{p.stem}')
+def test_results_show_the_code_that_the_notebooks_have(executed):
+    "Apart from the parameters that papermill has put in."
+
+    def code(notebook):
+        shown = (
+            cell for cell in cells(notebook) if cell['cell_type'] == 'code' and cell['id'] != 'injected-parameters'
+        )
+        return [''.join(cell['source']) for cell in shown]
+
+    assert code(executed) == code(ROOT / 'nbs' / '3_experiments' / executed.name), 'run `make results`'
+
+
+@pytest.mark.parametrize('notebook', BOOK + EXPERIMENTS + EXECUTED, ids=lambda p: p.stem)
 def test_no_output_names_a_folder_of_the_machine_that_made_it(notebook):
     outputs = json.dumps([cell.get('outputs', []) for cell in cells(notebook)])
     assert re.findall(r'site-packages|/home/\w+|/root/|[A-Z]:\\\\Users', outputs) == []
@@ -77,7 +91,7 @@ def test_no_output_names_a_folder_of_the_machine_that_made_it(notebook):
 LINK = re.compile(r'\]\(([^)#\s]+)[^)]*\)')
 
 
-@pytest.mark.parametrize('file', [ROOT / 'README.md', *BOOK, *EXPERIMENTS], ids=lambda p: p.stem)
+@pytest.mark.parametrize('file', [ROOT / 'README.md', *BOOK, *EXPERIMENTS, *EXECUTED], ids=lambda p: p.stem)
 def test_links_within_the_checkout_lead_somewhere(file):
     text = (
         file.read_text(encoding='utf-8')

@@ -22,7 +22,7 @@ Augment = Callable[[np.random.Generator, np.ndarray, np.ndarray, np.ndarray], Sa
 class PuzzleSet:
     "Questions and answers of one benchmark as token grids; `ValueError` for arrays that do not fit together."
 
-    name: str  # for people, such as "sudoku-6x6-minimal"
+    name: str  # a readable name, such as "sudoku-6x6-minimal"
     inputs: np.ndarray  # (N, L) uint8 tokens of the questions
     labels: np.ndarray  # (N, L) uint8 tokens of the answers
     shape: tuple[int, int]  # rows and columns of the grid; rows*columns == L

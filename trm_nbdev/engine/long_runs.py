@@ -258,8 +258,8 @@ def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: fl
     if len(valid):
         with averaged_weights(t) as model:
             answers = devices.think_together(model, valid.inputs, valid.identifiers, train_config.batch_size)
-        score = accuracies(answers, valid)
-        found = dict(valid_exact=score['exact'], valid_cells=score['cells'])
+        accuracy = accuracies(answers, valid)
+        found = dict(valid_exact=accuracy['exact'], valid_cells=accuracy['cells'])
     t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=loss) | found)
     return found
 

@@ -115,7 +115,7 @@ def execute(
     good, failed = (out / 'notebooks' / f'{name}{ending}.ipynb' for ending in ('', '.failed'))
     good.parent.mkdir(parents=True, exist_ok=True)
     if not error:
-        _drop_times(executed)
+        _tidy(executed, notebook.resolve().parent, good.resolve().parent)
         failed.unlink(missing_ok=True)
     if executed.is_file():
         with replacing(failed if error else good) as new:
@@ -137,8 +137,8 @@ def _papermill_error(notebook: Path, executed: Path, parameters: dict[str, Any])
     return ''
 
 
-def _drop_times(path: Path) -> None:
-    "Drop papermill's notes of times and places, so that the same results give the same file."
+def _tidy(path: Path, source: Path, target: Path) -> None:
+    "Drop papermill's notes of times and places, so that the same results give the same file; mend relative links."
     nb = nbformat.read(path, as_version=4)
     nb.metadata.pop('papermill', None)
     nb.metadata.get('language_info', {}).pop('version', None)
@@ -147,7 +147,14 @@ def _drop_times(path: Path) -> None:
         cell.metadata.pop('execution', None)
         if 'injected-parameters' in cell.metadata.get('tags', []):
             cell['id'] = 'injected-parameters'  # papermill's is random
+        if cell.cell_type == 'markdown' and target.is_relative_to(project_root()):
+            cell.source = _relink(cell.source, source, target)
     nbformat.write(nb, path)
+
+
+def _relink(text: str, source: Path, target: Path) -> str:
+    "Let the relative links of a text that moves from one folder to another lead to the same places."
+    return re.sub(r'\]\((?!\w+:|[#/])([^)\s#]+)', lambda link: f']({os.path.relpath(source / link[1], target)}', text)
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #5e90028a
 def status(

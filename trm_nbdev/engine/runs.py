@@ -533,7 +533,8 @@ def check(
 ) -> str:  # 'recorded' where there was no record, else see `same_result`
     "Train the profile's short run again and compare it with its record."
     p, where, puzzles = profile_of(profile), out_folder(out, profile, data), data_of(profile, benchmark, data)
-    fewer = dict(n_votes=1) if isinstance(puzzles, ArcData) else dict(n_test=min(puzzles.n_test, 256))  # type: ignore[attr-defined]
+    n_test = min(getattr(puzzles, 'n_test', 256), 256)
+    fewer = dict(n_votes=1) if isinstance(puzzles, ArcData) else dict(n_test=n_test)
     short = replace(puzzles, **fewer)
     spec = run_spec(profile, {'steps': p.check_steps, 'evaluations': 2}, 0, short)
     kept = read_record(spec, where)

@@ -671,7 +671,7 @@ def provenance(records: Sequence[dict]) -> str:  # Markdown
         'compiler': made_with('compiler'),
         'trm_nbdev': f'{made_with("trm_nbdev")}, revision {made_with("git")}',
     }
-    return to_markdown(pd.DataFrame({'': lines}).rename_axis('origin'))
+    return to_markdown(pd.DataFrame({'': lines}).rename_axis('made with'))
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #0f58c7ee
 def file_name(
