@@ -211,7 +211,7 @@ def train_resumable(
             _loop(t, train_config, splits.valid, stream, log, checkpointer)
     return t
 
-
+# %% ../../nbs/4_engine_room/11_long_runs.ipynb #db5575b4
 def _loop(
     t: Training,
     train_config: TrainConfig,
@@ -238,7 +238,7 @@ def _loop(
             checkpointer.maybe_save(t)
     t.seconds = time.perf_counter() - started
 
-
+# %% ../../nbs/4_engine_room/11_long_runs.ipynb #bef888f6
 def _metrics(t: Training, train_config: TrainConfig, result: StepResult) -> dict:
     "What is logged about a step: a line of metrics.jsonl, see the chapter on runs."
     means = dict(loss=result.loss, ce=result.ce, halting=result.halting, solved=result.solved)
@@ -251,7 +251,7 @@ def _metrics(t: Training, train_config: TrainConfig, result: StepResult) -> dict
         **{name: devices.averaged(v.float().mean()).item() for name, v in means.items()},
     )
 
-
+# %% ../../nbs/4_engine_room/11_long_runs.ipynb #d9cc6183
 def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: float) -> dict:
     "Add a point to the learning curve; returns its accuracies."
     found = dict(valid_exact=None, valid_cells=None)
@@ -263,7 +263,7 @@ def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: fl
     t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=loss) | found)
     return found
 
-
+# %% ../../nbs/4_engine_room/11_long_runs.ipynb #2fa0e818
 def _how_to_go_on(t: Training, folder: Path | None) -> str:
     "What to tell the user when a process is lost."
     kept = kept_steps(folder) if folder else []

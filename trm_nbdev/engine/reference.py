@@ -58,7 +58,7 @@ def released_name(
         name = re.sub(rf'\b{ours}\b', theirs, name)
     return 'inner.' + (name.replace('L_level', 'H_level') if config.features == 'y' else name)
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #7aef6594
 def initial_names(
     config: TRMConfig,  # a model
 ) -> list[str]:  # the released code's names of its initial states, in our order
@@ -71,7 +71,7 @@ def initial_names(
     }
     return [f'inner.{name}' for name in names[config.features]]
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #7a307ce9
 def released(
     model: TRM,  # any of our models
 ) -> dict[str, Tensor]:  # its own tensors, not copies, under the released code's names
@@ -194,7 +194,7 @@ def config_of(
     fields['puzzle_emb_len'] = _prefix(settings, has_field='halting' in settings or not (hrm or direct))
     return TRMConfig(**fields)
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #41cb1cb0
 def _layers(level: str, settings: dict[str, Any], state: dict[str, Tensor]) -> int:
     "The number of layers of a level, as its weights show."
     layers = len({name.split('.')[3] for name in state if name.startswith(f'inner.{level}.layers.')})
@@ -203,7 +203,7 @@ def _layers(level: str, settings: dict[str, Any], state: dict[str, Tensor]) -> i
         raise ValueError(f'{level[0]}_layers is {said}, but there are weights of {layers}')
     return layers
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #42e6bdc8
 def _features(settings: dict[str, Any], state: dict[str, Tensor]) -> str:
     "The features of a model with a recursion."
     several = sum(bool(re.fullmatch(r'inner\.L\d+_init', name)) for name in state)
@@ -211,7 +211,7 @@ def _features(settings: dict[str, Any], state: dict[str, Tensor]) -> str:
         raise ValueError(f'L_cycles is {settings["L_cycles"]}, expected {several}, one for each latent feature')
     return 'multi-scale-z' if several else 'y,z' if 'inner.H_init' in state else 'single-z'
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #b0bdac6b
 def _prefix(settings: dict[str, Any], has_field: bool) -> int:
     "Positions in front of the puzzle; HRM's class and that of direct prediction have as few as the embedding needs."
     if not settings['puzzle_emb_ndim']:
@@ -219,7 +219,7 @@ def _prefix(settings: dict[str, Any], has_field: bool) -> int:
     fewest = -(-settings['puzzle_emb_ndim'] // settings['hidden_size'])
     return settings.get('puzzle_emb_len', 16) or fewest if has_field else fewest
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #3e594905
 def settings_of(
     c: TRMConfig,  # one of our models
 ) -> dict[str, Any]:  # the released code's configuration, and what it has no name for
@@ -243,7 +243,7 @@ def settings_of(
 # how recordings are trained; puzzle embeddings by the defaults, 1e-2 with weight decay 0.1
 RECORDED = TrainConfig(steps=3, batch_size=1, lr=1e-3, warmup=0, weight_decay=0.1, exploration=0.0)
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #064afd2f
 def part(
     recording: dict[str, Tensor],  # tensors by name
     prefix: str,  # such as 'init.'
@@ -251,7 +251,7 @@ def part(
     "A part of a recording."
     return {name.removeprefix(prefix): w for name, w in recording.items() if name.startswith(prefix)}
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #39ac867d
 def replay(
     given: dict[str, Tensor],  # a recording, of which init.* and the batches are used
     config: TRMConfig,  # of its model
@@ -274,7 +274,7 @@ def replay(
         out |= {f'step{s}.{name}': w for name, w in found.items()}
     return out | {f'final.{name}': w for name, w in to_released(t.model).items()}
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #87207119
 @torch.no_grad()
 def _evaluated(model: TRM, batch: dict[str, Tensor], steps: int = 2) -> dict[str, Tensor]:
     "Outputs of the first supervision steps."
@@ -286,7 +286,7 @@ def _evaluated(model: TRM, batch: dict[str, Tensor], steps: int = 2) -> dict[str
         out |= {f'eval.step{s}.logits': logits, f'eval.step{s}.q_halt_logits': q[:, 0]}
     return out
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #fb160f80
 def _stepped(r: StepResult, after: Carry) -> dict[str, Tensor]:
     "Outputs, halting, losses (sums over the batch) and metrics of a training step."
     puzzles = len(r.q)
@@ -309,7 +309,7 @@ def _stepped(r: StepResult, after: Carry) -> dict[str, Tensor]:
 def _summed_bce(q: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(q, target.to(q.dtype), reduction='sum')
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #618f1138
 def _metrics(r: StepResult, after: Carry) -> dict[str, Tensor]:
     "Sums over the puzzles that have just finished."
     graded = after.labels != IGNORE
@@ -324,7 +324,7 @@ def _metrics(r: StepResult, after: Carry) -> dict[str, Tensor]:
     )
     return {f'metric.{name}': v.float().sum() for name, v in metrics.items()}
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #14b3b9f4
 def _gradients(model: TRM) -> dict[str, Tensor]:
     "The gradients of a training step; for the puzzle embeddings, one for each row of the batch."
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -345,7 +345,7 @@ TOLERANCE = {  # group of tensors -> the largest difference allowed
 }
 OPTIONAL = 'q_halt_accuracy'  # a metric that recordings may lack
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #75db2582
 def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'final'
     "The group in which a tensor of a recording is judged, by the tensor's name."
     if '.metric.' in name:
@@ -354,7 +354,7 @@ def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'fi
         return EXACT
     return 'gradients' if '.grad.' in name else name.split('.')[0]
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #1d1833ce
 def tolerance(group: str, last: int) -> float:  # for the groups, see `group_of`
     "How far apart a group may be: after the third step 100 times more with each step; 'final' is as step `last`."
     step = last if group == 'final' else int(group[4:]) if re.fullmatch(r'step\d+', group) else 0
@@ -362,7 +362,7 @@ def tolerance(group: str, last: int) -> float:  # for the groups, see `group_of`
         return TOLERANCE['step2'] * 100 ** max(0, step - 2)
     return TOLERANCE.get(group, 0.0)
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #83a4ebf9
 def largest_difference(
     a: Tensor,  # one tensor
     b: Tensor,  # another
@@ -376,7 +376,7 @@ def largest_difference(
     d = (a.double() - b.double()).abs()
     return d.max().item() if d.numel() and d.isfinite().all() else float('inf')
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #77e58ef4
 @dataclass
 class Group:
     "How far apart the tensors of a group are."
@@ -392,7 +392,7 @@ class Group:
         "Is nothing too far apart, or missing?"
         return self.difference <= self.tolerance and not self.alone
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #648fe59e
 def compare(
     recorded: dict[str, Tensor],  # a recording
     ours: dict[str, Tensor],  # see `replay`
@@ -414,7 +414,7 @@ def compare(
         group.tensors += 1
     return groups
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #18532966
 def _compared(recorded: dict[str, Tensor], ours: dict[str, Tensor]) -> list[str]:
     "Names of everything that was computed, by us or by those who made the recording."
     theirs = [name for name in recorded if name not in ours and not re.match(r'init\.|\w+\.batch\.', name)]
@@ -441,7 +441,7 @@ def read_recording(
         raise ValueError(f'{path} was recorded in {dtype}, expected float64, in which rounding hides no difference')
     return tensors, settings
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #3b9d3d32
 def _incomplete(names: Iterable[str]) -> str:  # empty if nothing is missing
     "What a recording with these tensors lacks."
     steps = {int(m[1]) for name in names if (m := re.match(r'step(\d+)\.', name))}
@@ -451,7 +451,7 @@ def _incomplete(names: Iterable[str]) -> str:  # empty if nothing is missing
     lacking = [prefix for prefix in wanted if not any(name.startswith(prefix) for name in names)]
     return f'it lacks {", ".join(lacking)}' if lacking else ''
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #02f5525d
 def replayed(
     path: str | Path,  # a recording
     compiled: bool = False,  # see `replay`
@@ -464,7 +464,7 @@ def replayed(
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
         raise ValueError(f'{path} cannot be replayed: {e!r}') from e
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #63ae7d4c
 def record(
     path: str | Path,  # the file to write
     config: TRMConfig,  # of float64
@@ -521,7 +521,7 @@ def _describe(c: TRMConfig) -> str:
     recursion = f'n={c.n}, T={c.T}, {c.gradient} gradient, {c.halting} halting'
     return f'{c.mixer}, {c.features}, {layers}, {recursion}, L={c.length}, D={c.hidden_size}'
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #c1980404
 def report_votes(
     path: str | Path,  # a recording of ARC's votes: an .npz file, with the .json file of the same name beside it
 ) -> int:  # 0: it is what our voting gives, 1: something differs
@@ -535,7 +535,7 @@ def report_votes(
             print(f'    the first is {g["worst"]}')
     return int(not all(g['ok'] for g in groups.values()))
 
-
+# %% ../../nbs/4_engine_room/17_reference.ipynb #99ae9b1b
 def main(
     argv: Sequence[str] | None = None,  # command line; None: that of the process
 ) -> int:  # the worst of the files: 0: equal, 1: something differs, 2: cannot be replayed

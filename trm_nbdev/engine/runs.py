@@ -185,7 +185,7 @@ def machine() -> dict:
         git=git_revision(),
     )
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #945f2b69
 def _processor() -> tuple[str, str]:
     "Its name, and a hash of its features: one name often covers several generations."
     try:
@@ -195,14 +195,14 @@ def _processor() -> tuple[str, str]:
         return platform.processor(), platform.version()
     return lines.get('model name', platform.machine()), hashlib.sha256(lines.get('flags', '').encode()).hexdigest()[:8]
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #e83830af
 def compiler_version() -> str | None:
     "The version of torch.compile's C++ compiler, the first line it prints; None if there is none."
     if (compiler := cxx()) is None:
         return None
     return subprocess.run([compiler, '--version'], capture_output=True, text=True).stdout.partition('\n')[0]
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #6dc813bb
 def git_revision() -> str | None:
     "The revision of the checkout, with a + if the package has uncommitted changes; None outside git."
     if not (project_root() / 'settings.ini').is_file():
@@ -218,12 +218,12 @@ def git_revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #40c0e939
 def usable_cores() -> int:
     "CPU cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #b92ef5d9
 def peak_memory() -> float | None:
     "The peak memory of this process so far, in MiB; None if the system does not tell."
     if sys.platform == 'win32':
@@ -297,7 +297,23 @@ def metrics_path(
     "Where the progress of a run's training is written."
     return Path(out) / 'logs' / spec.id / 'metrics.jsonl'
 
+# %% ../../nbs/4_engine_room/14_runs.ipynb #adb3d1ca
+def _train_reported(spec: RunSpec, out: Path, keep: Path | None = None, checkpoints: Path | None = None) -> dict:
+    "`train_and_test` with reports. If a report cannot be written, you get a warning and the training goes on."
+    write, folder = _metrics_writer(metrics_path(spec, out)), Path(out) / 'tensorboard' / spec.id
+    with _tensorboard_writer(folder) if os.environ.get('TRM_TENSORBOARD') else nullcontext() as draw:
 
+        def log(now: dict) -> None:
+            try:
+                write(now)
+                if draw:
+                    draw(now)
+            except OSError as e:
+                warnings.warn(f'step {now["step"]} of {spec.id} is not reported: {e}', stacklevel=2)
+
+        return train_and_test(spec, log, keep, checkpoints)
+
+# %% ../../nbs/4_engine_room/14_runs.ipynb #660cf072
 def _metrics_writer(path: Path) -> Callable[[dict], None]:
     "Adds a line to a file; the first call drops incomplete lines, and those of the same and later steps."
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -323,7 +339,7 @@ def _step(line: str) -> float:
     except ValueError:
         return float('inf')
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #3f42dfae
 @contextmanager
 def _tensorboard_writer(folder: Path) -> Iterator[Callable[[dict], None]]:
     "Adds points to TensorBoard's curves in a folder; the first call hides points of the same and later steps."
@@ -345,22 +361,6 @@ def _tensorboard_writer(folder: Path) -> Iterator[Callable[[dict], None]]:
     finally:
         if writer:
             writer.close()
-
-
-def _train_reported(spec: RunSpec, out: Path, keep: Path | None = None, checkpoints: Path | None = None) -> dict:
-    "`train_and_test` with reports. If a report cannot be written, you get a warning and the training goes on."
-    write, folder = _metrics_writer(metrics_path(spec, out)), Path(out) / 'tensorboard' / spec.id
-    with _tensorboard_writer(folder) if os.environ.get('TRM_TENSORBOARD') else nullcontext() as draw:
-
-        def log(now: dict) -> None:
-            try:
-                write(now)
-                if draw:
-                    draw(now)
-            except OSError as e:
-                warnings.warn(f'step {now["step"]} of {spec.id} is not reported: {e}', stacklevel=2)
-
-        return train_and_test(spec, log, keep, checkpoints)
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #2133a42b
 def record_path(
@@ -412,7 +412,7 @@ def run(
                 _train_and_record(spec, out)
     return json.loads(path.read_text())
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #8e6964c8
 @contextmanager
 def _locked(spec: RunSpec, out: Path, wait: bool = True) -> Iterator[None]:
     "Hold the lock of a run."
@@ -433,7 +433,7 @@ def _locked(spec: RunSpec, out: Path, wait: bool = True) -> Iterator[None]:
     finally:
         lock.release()
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #5dc6c84c
 def _train_and_record(spec: RunSpec, out: Path) -> None:
     path, checkpoints = record_path(spec, out), _checkpoints(spec, out)
     if path.is_file():
@@ -445,7 +445,7 @@ def _train_and_record(spec: RunSpec, out: Path) -> None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     broadcast_decision(True)  # the other processes wait until the record is written
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #d64510c6
 def _checkpoints(spec: RunSpec, out: Path) -> Path:
     "The folder of a run's checkpoints; those older than TRM_RETRAIN_BEFORE are removed."
     folder = Path(out) / 'checkpoints' / spec.id
@@ -454,7 +454,7 @@ def _checkpoints(spec: RunSpec, out: Path) -> Path:
     broadcast_decision(True)  # the other processes wait until they are removed
     return folder
 
-
+# %% ../../nbs/4_engine_room/14_runs.ipynb #3c12ad91
 def run_model(
     spec: RunSpec,  # what to run
     out: Path,  # results/<profile>
