@@ -77,7 +77,7 @@ def _check_numbers(c: TRMConfig) -> None:
     if not c.expansion > 0:
         raise ValueError(f'expansion is {c.expansion!r}, expected a positive number')
 
-
+# %% ../nbs/1_idea/07_model.ipynb #052fc4a7
 def _check_names(c: TRMConfig) -> None:
     "A name must be known."
     known: dict[str, Iterable[str]] = dict(mixer=MIXERS, features=FEATURES, gradient=GRADIENTS, halting=HALTING)
@@ -86,7 +86,7 @@ def _check_names(c: TRMConfig) -> None:
         if getattr(c, field) not in list(names):
             raise ValueError(f'{field} is {getattr(c, field)!r}, expected one of {"; ".join(names)}')
 
-
+# %% ../nbs/1_idea/07_model.ipynb #b6f7564b
 def _check_heads(c: TRMConfig) -> None:
     "Attention divides the width among its heads, and RoPE turns pairs of numbers in every head."
     unit = c.heads * (2 if c.positions == 'rope' else 1)
@@ -95,7 +95,7 @@ def _check_heads(c: TRMConfig) -> None:
             f'heads is {c.heads} and hidden_size {c.hidden_size}, expected hidden_size to be a multiple of {unit}'
         )
 
-
+# %% ../nbs/1_idea/07_model.ipynb #529a6b89
 def _check_features(c: TRMConfig) -> None:
     "The 1-step gradient is that of y and z, and direct prediction is one pass of one network."
     if c.features != 'y,z' and c.gradient != 'full':
@@ -105,7 +105,7 @@ def _check_features(c: TRMConfig) -> None:
     if c.features != 'y' and c.n == 0:
         raise ValueError(f'n is 0 and features {c.features!r}, expected at least one latent update')
 
-
+# %% ../nbs/1_idea/07_model.ipynb #e9ee86aa
 def _check_embedding(c: TRMConfig) -> None:
     "A puzzle's embedding must fit into the positions in front of the cells."
     room = c.puzzle_emb_len * c.hidden_size

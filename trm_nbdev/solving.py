@@ -188,7 +188,7 @@ def grade(
     "Count what is right after every step."
     return Grades(solved_puzzles(answers.tokens, puzzles.labels), *right_cells(answers.tokens, puzzles))
 
-
+# %% ../nbs/1_idea/10_solving.ipynb #29f9424f
 def share_with_interval(
     k: int,  # solved
     n: int,  # tried, at least 1
@@ -197,7 +197,7 @@ def share_with_interval(
     low, high = wilson(k, n)
     return dict(solved=k, puzzles=n, exact=k / n, low=low, high=high)
 
-
+# %% ../nbs/1_idea/10_solving.ipynb #886592c7
 def summarize(
     blocks: Sequence[Grades],  # at least one
 ) -> dict:  # counts, accuracies and their interval; see the keys
@@ -211,7 +211,7 @@ def summarize(
         cells_by_step=[round(c, 6) for c in cells],
     )
 
-
+# %% ../nbs/1_idea/10_solving.ipynb #7a1333d9
 def accuracies(
     answers: Answers,  # from `think`
     puzzles: PuzzleSet,  # the same questions, with their truth

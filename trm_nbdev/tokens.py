@@ -60,16 +60,6 @@ class PuzzleSet:
         return digest.hexdigest()
 
 # %% ../nbs/1_idea/01_tokens.ipynb #9f8c2151
-def _check_tokens(name: str, tokens: np.ndarray, cells: int, vocab_size: int) -> None:
-    "Refuse anything but an (N, `cells`) `uint8` array of tokens below `vocab_size`."
-    if not isinstance(tokens, np.ndarray) or tokens.dtype != np.uint8:
-        raise ValueError(f'{name}: expected a uint8 array, got {getattr(tokens, "dtype", type(tokens).__name__)}')
-    if tokens.ndim != 2 or tokens.shape[1] != cells:
-        raise ValueError(f'{name}: expected shape (N, {cells}), got {tokens.shape}')
-    if tokens.size and tokens.max() >= vocab_size:
-        raise ValueError(f'{name}: expected tokens below vocab_size={vocab_size}, got {tokens.max()}')
-
-
 def _check_puzzles(puzzles: PuzzleSet) -> None:
     "Refuse a grid without cells, a vocabulary that no byte holds, and arrays that do not fit together."
     n, ids = len(puzzles), puzzles.identifiers
@@ -83,6 +73,16 @@ def _check_puzzles(puzzles: PuzzleSet) -> None:
         raise ValueError(f'expected as many labels as inputs, got {len(puzzles.labels)} and {n}')
     if ids.shape != (n,) or ids.dtype.kind not in 'iu' or (ids < 0).any():
         raise ValueError(f'identifiers: expected {n} integers of at least 0, got {ids.dtype} of shape {ids.shape}')
+
+
+def _check_tokens(name: str, tokens: np.ndarray, cells: int, vocab_size: int) -> None:
+    "Refuse anything but an (N, `cells`) `uint8` array of tokens below `vocab_size`."
+    if not isinstance(tokens, np.ndarray) or tokens.dtype != np.uint8:
+        raise ValueError(f'{name}: expected a uint8 array, got {getattr(tokens, "dtype", type(tokens).__name__)}')
+    if tokens.ndim != 2 or tokens.shape[1] != cells:
+        raise ValueError(f'{name}: expected shape (N, {cells}), got {tokens.shape}')
+    if tokens.size and tokens.max() >= vocab_size:
+        raise ValueError(f'{name}: expected tokens below vocab_size={vocab_size}, got {tokens.max()}')
 
 # %% ../nbs/1_idea/01_tokens.ipynb #c5561ae6
 @dataclass(frozen=True, eq=False)

@@ -59,15 +59,8 @@ class Case:
     seconds: float = 5.0  # after warming up
     recompute: bool = False  # see `recomputed`
 
-
+# %% ../../nbs/4_engine_room/18_bench.ipynb #9dbbea1f
 _barrier: Any = None  # in a measuring process: where it waits for the others
-
-
-def _prepare(barrier: Any) -> None:
-    "Prepare a measuring process."
-    global _barrier
-    _barrier = barrier
-    end_with_parent()
 
 
 def in_processes(
@@ -83,6 +76,13 @@ def in_processes(
         return [call.result() for call in calls]
 
 
+def _prepare(barrier: Any) -> None:
+    "Prepare a measuring process."
+    global _barrier
+    _barrier = barrier
+    end_with_parent()
+
+# %% ../../nbs/4_engine_room/18_bench.ipynb #26630259
 def per_second(
     function: Callable[[], Any],  # what to time
     seconds: float,  # at least how long

@@ -27,10 +27,6 @@ def kept_steps(
     return sorted((int(m[1]) for m in found if m), reverse=True)
 
 
-def _files(folder: Path, step: int) -> tuple[Path, Path]:
-    return folder / f'step_{step}.safetensors', folder / f'step_{step}.json'
-
-
 def save_checkpoint(
     folder: Path,  # where checkpoints are kept; created if it does not exist
     step: int,  # optimiser steps made
@@ -51,6 +47,10 @@ def save_checkpoint(
         path.unlink(missing_ok=True)
 
 
+def _files(folder: Path, step: int) -> tuple[Path, Path]:
+    return folder / f'step_{step}.safetensors', folder / f'step_{step}.json'
+
+# %% ../../nbs/4_engine_room/09_checkpoints.ipynb #e5e1d5d2
 def load_checkpoint(
     folder: Path,  # where checkpoints are kept
 ) -> (

@@ -113,14 +113,6 @@ def _handle_sigterm() -> Iterator[None]:
     woken.close()
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #a3e2387d
-def _collective(operation: Callable[..., Any], *args: Any) -> None:
-    "Take part in a collective operation; raises `Lost` if it fails."
-    try:
-        operation(*args)
-    except RuntimeError as e:
-        raise Lost(f'{_lost_messages[-1]()} ({str(e).splitlines()[0]})') from e
-
-
 def broadcast_decision(answer: bool) -> bool:
     "The answer of process 0, in every process, for decisions that depend on a clock or a file."
     if ranks() == 1:
@@ -150,6 +142,14 @@ def averaged(x: Tensor) -> Tensor:  # without a gradient
     total = x.detach().clone()
     _collective(dist.all_reduce, total)
     return total / ranks()
+
+# %% ../../nbs/4_engine_room/10_devices.ipynb #370bc19a
+def _collective(operation: Callable[..., Any], *args: Any) -> None:
+    "Take part in a collective operation; raises `Lost` if it fails."
+    try:
+        operation(*args)
+    except RuntimeError as e:
+        raise Lost(f'{_lost_messages[-1]()} ({str(e).splitlines()[0]})') from e
 
 # %% ../../nbs/4_engine_room/10_devices.ipynb #d6d9a3a5
 def average_gradients(

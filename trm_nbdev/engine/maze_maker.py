@@ -17,6 +17,37 @@ from .progress import progress
 from ..puzzles import maze
 from ..tokens import PuzzleSet, Splits, check_counts
 
+# %% ../../nbs/4_engine_room/05_maze_maker.ipynb #9ce43ad5
+_MAX_WASTED = 1_000_000  # mazes drawn in vain before giving up
+
+
+def generate(
+    n: int,  # number of mazes
+    side: int = 30,  # rows and columns
+    min_path: int = 110,  # fewest cells on the path, S and G included
+    seed: int = 0,  # a different seed gives different mazes
+) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 tokens
+    "Random mazes, no two of them equal or mirror images; `ValueError` when no new ones are found."
+    if n < 1 or seed < 0:
+        raise ValueError(f'expected n of at least 1 and seed of at least 0, got {n} and {seed}')
+    if side < 2 or not 2 <= min_path <= side * side:
+        raise ValueError(f'expected side of at least 2 and min_path in 2..side*side, got {side} and {min_path}')
+    rng, wasted = np.random.default_rng(seed), 0
+    found: dict[bytes, np.ndarray] = {}
+    bar = progress(n, 'generating mazes', unit='', delay=5, leave=False)  # shown only if it takes longer than 5 seconds
+    while len(found) < n:
+        before, batch = len(found), _draw_batch(rng, side, min_path)
+        for name, question in zip(maze.canonical(batch, side), batch, strict=True):
+            found.setdefault(name, question)
+        bar.update(len(found) - before)
+        wasted = wasted + _BATCH if len(found) == before else 0
+        if wasted >= _MAX_WASTED:
+            wanted = f'{n} mazes of {side}x{side} with paths of {min_path} cells'
+            raise ValueError(f'min_path: expected {wanted}, found {before} and no new one among {wasted} more')
+    bar.close()
+    questions = np.array(list(found.values())[:n])
+    return questions, maze.solve_many(questions, side)[1]
+
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #425652f1
 _WALL_SHARES = (77, 129)  # of 256, the last excluded
 _FARTHEST = 80  # cells to draw the goal from
@@ -58,37 +89,6 @@ def _keep_long(mazes, starts, goals, width, min_path):
         mazes[n_kept, start], mazes[n_kept, goal] = maze.START, maze.GOAL
         n_kept += 1
     return mazes[:n_kept]
-
-# %% ../../nbs/4_engine_room/05_maze_maker.ipynb #9ce43ad5
-_MAX_WASTED = 1_000_000  # mazes drawn in vain before giving up
-
-
-def generate(
-    n: int,  # number of mazes
-    side: int = 30,  # rows and columns
-    min_path: int = 110,  # fewest cells on the path, S and G included
-    seed: int = 0,  # a different seed gives different mazes
-) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 tokens
-    "Random mazes, no two of them equal or mirror images; `ValueError` when no new ones are found."
-    if n < 1 or seed < 0:
-        raise ValueError(f'expected n of at least 1 and seed of at least 0, got {n} and {seed}')
-    if side < 2 or not 2 <= min_path <= side * side:
-        raise ValueError(f'expected side of at least 2 and min_path in 2..side*side, got {side} and {min_path}')
-    rng, wasted = np.random.default_rng(seed), 0
-    found: dict[bytes, np.ndarray] = {}
-    bar = progress(n, 'generating mazes', unit='', delay=5, leave=False)  # shown only if it takes longer than 5 seconds
-    while len(found) < n:
-        before, batch = len(found), _draw_batch(rng, side, min_path)
-        for name, question in zip(maze.canonical(batch, side), batch, strict=True):
-            found.setdefault(name, question)
-        bar.update(len(found) - before)
-        wasted = wasted + _BATCH if len(found) == before else 0
-        if wasted >= _MAX_WASTED:
-            wanted = f'{n} mazes of {side}x{side} with paths of {min_path} cells'
-            raise ValueError(f'min_path: expected {wanted}, found {before} and no new one among {wasted} more')
-    bar.close()
-    questions = np.array(list(found.values())[:n])
-    return questions, maze.solve_many(questions, side)[1]
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #27e9befd
 def maze_splits(

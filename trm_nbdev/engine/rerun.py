@@ -418,34 +418,6 @@ def check_files(
     if source not in ('hub', 'built-in') and not Path(source).is_dir():
         raise FileNotFoundError(f'{source} is no folder')
 
-# %% ../../nbs/4_engine_room/16_rerun.ipynb #3bdf9ff1
-@contextmanager
-def _environment(a: argparse.Namespace, started: float, **more: str) -> Iterator[None]:
-    "Environment variables that last as long as the `with`."
-    before = dict(os.environ)
-    os.environ.update(more)
-    if a.force:
-        os.environ['TRM_RETRAIN_BEFORE'] = str(started)
-    if a.tensorboard:
-        os.environ['TRM_TENSORBOARD'] = '1'
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _interrupted(force: bool, started: float) -> int:
-    print(
-        f'\ninterrupted: finished runs are recorded and will not be trained again{_resume_hint(force, started)}',
-        file=sys.stderr,
-    )
-    return 130
-
-
-def _resume_hint(force: bool, started: float) -> str:
-    return f' (with --force: go on with TRM_RETRAIN_BEFORE={started:.0f} trm-rerun ...)' if force else ''
-
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #da4b0a5e
 def row_specs(a: argparse.Namespace) -> list[RunSpec]:  # one per seed
     "The runs that --run asks for; raises ValueError or FileNotFoundError before anything is trained."
@@ -488,6 +460,34 @@ def _train_and_print(a: argparse.Namespace, specs: list[RunSpec], out: Path, sta
         print(f'{s.id}: {test["exact"]:.1%} of {test["puzzles"]} test puzzles\n  {record_path(s, out)}', flush=True)
     return int(bool(failed))
 
+# %% ../../nbs/4_engine_room/16_rerun.ipynb #3bdf9ff1
+@contextmanager
+def _environment(a: argparse.Namespace, started: float, **more: str) -> Iterator[None]:
+    "Environment variables that last as long as the `with`."
+    before = dict(os.environ)
+    os.environ.update(more)
+    if a.force:
+        os.environ['TRM_RETRAIN_BEFORE'] = str(started)
+    if a.tensorboard:
+        os.environ['TRM_TENSORBOARD'] = '1'
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+# %% ../../nbs/4_engine_room/16_rerun.ipynb #7439aae4
+def _interrupted(force: bool, started: float) -> int:
+    print(
+        f'\ninterrupted: finished runs are recorded and will not be trained again{_resume_hint(force, started)}',
+        file=sys.stderr,
+    )
+    return 130
+
+
+def _resume_hint(force: bool, started: float) -> str:
+    return f' (with --force: go on with TRM_RETRAIN_BEFORE={started:.0f} trm-rerun ...)' if force else ''
+
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #a0bf15bc
 def execute_all(
     p: Plan,  # what to run
@@ -503,14 +503,14 @@ def execute_all(
         outcomes |= _execute_some(p, stage)
     return {name: outcomes[name] for name in p.notebooks}
 
-
+# %% ../../nbs/4_engine_room/16_rerun.ipynb #f0091558
 def _execute_some(p: Plan, names: list[str]) -> dict[str, Outcome]:
     with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         tasks = {n: (execute, n, p.notebooks[n], p.parameters, p.out, Path(scratch)) for n in names}
         done = in_processes(tasks, p.jobs, 'notebooks', p.out / 'logs')
         return {n: Outcome(n, error=failure(f)) if f.exception() else f.result() for n, f in done.items()}
 
-
+# %% ../../nbs/4_engine_room/16_rerun.ipynb #89ffc81b
 def summary(
     outcomes: dict[str, Outcome],  # from `execute_all`
     out: Path,  # where results are
@@ -523,7 +523,7 @@ def summary(
     end = f'{failed} of {len(outcomes)} failed' if failed else 'all well'
     return '\n'.join([*lines, f'\n{end} after {seconds / 60:.1f} minutes; results in {out}'])
 
-
+# %% ../../nbs/4_engine_room/16_rerun.ipynb #3391c5ea
 def main(
     argv: Sequence[str] | None = None,  # arguments; default: those of the command line
 ) -> int:  # exit code: 0 all well, 1 something failed, 2 wrong arguments, 130 interrupted

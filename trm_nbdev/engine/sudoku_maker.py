@@ -36,21 +36,6 @@ def random_solution(
 _TRIES = 1000  # full grids, or puzzles that turned out not to be new, before giving up
 
 
-@njit(cache=True)
-def _dig(solution, cells, units, order, clues):
-    "Blank the cells in the given order where the solution stays unique, until only so many clues are left."
-    grid, left = solution.copy(), len(solution)
-    for cell in cells:
-        if left == clues:
-            break
-        grid[cell] = 0
-        if search(grid, units, order, 2)[0] == 1:
-            left -= 1
-        else:
-            grid[cell] = solution[cell]
-    return grid, left
-
-
 def make_puzzle(
     rng: np.random.Generator,  # source of randomness
     box: Box,  # rows and columns of one box
@@ -67,7 +52,35 @@ def make_puzzle(
             return question, answer
     raise ValueError(f'clues: none of {_TRIES} random puzzles could be reduced to {clues} clues, expected more')
 
+
+@njit(cache=True)
+def _dig(solution, cells, units, order, clues):
+    "Blank the cells in the given order where the solution stays unique, until only so many clues are left."
+    grid, left = solution.copy(), len(solution)
+    for cell in cells:
+        if left == clues:
+            break
+        grid[cell] = 0
+        if search(grid, units, order, 2)[0] == 1:
+            left -= 1
+        else:
+            grid[cell] = solution[cell]
+    return grid, left
+
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #513254a3
+@njit(cache=True)
+def _neighbour(rng, grid, answer, lines, peers, enough):
+    "Steps 1 to 3: the new puzzle and its guesses (0: given up, because it is far from `enough` guesses)."
+    clues = rng.permutation(np.flatnonzero(grid))
+    new, guesses = _refuted(rng, grid, answer, clues[0], lines, peers)
+    if guesses < 0.25 * enough:
+        return new, 0
+    for cell in clues[1:]:
+        if search_carefully(new, cell, answer[cell], lines, peers, 1)[0] == 0:
+            new[cell] = 0
+    return new, search_carefully(new, -1, 0, lines, peers, 2)[1]
+
+
 @njit(cache=True)
 def _refuted(rng, grid, answer, emptied, lines, peers):
     "Step 2: the puzzle with clues that rule out all other solutions, and the guesses it took to see that none is left."
@@ -82,21 +95,18 @@ def _refuted(rng, grid, answer, emptied, lines, peers):
             cell = rng.integers(0, len(grid))
         new[cell] = answer[cell]
 
-
-@njit(cache=True)
-def _neighbour(rng, grid, answer, lines, peers, enough):
-    "Steps 1 to 3: the new puzzle and its guesses (0: given up, because it is far from `enough` guesses)."
-    clues = rng.permutation(np.flatnonzero(grid))
-    new, guesses = _refuted(rng, grid, answer, clues[0], lines, peers)
-    if guesses < 0.25 * enough:
-        return new, 0
-    for cell in clues[1:]:
-        if search_carefully(new, cell, answer[cell], lines, peers, 1)[0] == 0:
-            new[cell] = 0
-    return new, search_carefully(new, -1, 0, lines, peers, 2)[1]
-
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #54e72f24
 _STEPS, _FEWEST_CLUES, _LEVELS = 6000, (23, 24, 24), (80, 400)  # of the search for hard 9x9 puzzles
+
+
+def hard_puzzle(
+    rng: np.random.Generator,  # source of randomness
+) -> tuple[np.ndarray, np.ndarray]:  # question and answer, both (81,) uint8 digits
+    "A hard 9x9 puzzle with one solution, found by climbing from a random minimal one."
+    question, answer = make_puzzle(rng, (3, 3))
+    level, fewest = np.exp(rng.uniform(*np.log(_LEVELS))), rng.choice(_FEWEST_CLUES)
+    lines, peers = lines_and_peers((3, 3))
+    return _climb(rng, question, answer.astype(np.int64), lines, peers, level, _STEPS, fewest), answer
 
 
 @njit(cache=True)
@@ -112,17 +122,30 @@ def _climb(rng, grid, answer, lines, peers, level, steps, fewest):
             grid, guesses, clues = new, new_guesses, new_clues
     return grid
 
-
-def hard_puzzle(
-    rng: np.random.Generator,  # source of randomness
-) -> tuple[np.ndarray, np.ndarray]:  # question and answer, both (81,) uint8 digits
-    "A hard 9x9 puzzle with one solution, found by climbing from a random minimal one."
-    question, answer = make_puzzle(rng, (3, 3))
-    level, fewest = np.exp(rng.uniform(*np.log(_LEVELS))), rng.choice(_FEWEST_CLUES)
-    lines, peers = lines_and_peers((3, 3))
-    return _climb(rng, question, answer.astype(np.int64), lines, peers, level, _STEPS, fewest), answer
-
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #aa20546e
+def equivalent(
+    a: np.ndarray,  # (side*side,) digits, 0 for a blank cell
+    b: np.ndarray,  # (side*side,) digits, 0 for a blank cell
+    box: Box,  # rows and columns of one box
+) -> bool:
+    "Whether a symmetry turns one grid into the other: tries all of them."
+    a, b, side = as_grid(a, box, 'a'), as_grid(b, box, 'b'), side_of(box)
+    transposed = np.ascontiguousarray(a.reshape(side, side).T).ravel()
+    starts = [a, transposed] if box[0] == box[1] else [a]
+    return any(_same_orbit(start, b, *line_orders(box)) for start in starts)
+
+
+@njit(cache=True)
+def _same_orbit(a, b, row_orders, col_orders):
+    "Whether `b` is among all images of `a`."
+    new, old = np.zeros((2, row_orders.shape[1] + 1), np.uint8)
+    for rows in row_orders:
+        for cols in col_orders:
+            if _renames(a, b, rows, cols, new, old):
+                return True
+    return False
+
+
 @njit(cache=True)
 def _renames(a, b, rows, cols, new, old):
     "Whether some renaming of the digits turns `a`, with its lines in the given order, into `b`."
@@ -140,36 +163,36 @@ def _renames(a, b, rows, cols, new, old):
             return False
     return True
 
-
-@njit(cache=True)
-def _same_orbit(a, b, row_orders, col_orders):
-    "Whether `b` is among all images of `a`."
-    new, old = np.zeros((2, row_orders.shape[1] + 1), np.uint8)
-    for rows in row_orders:
-        for cols in col_orders:
-            if _renames(a, b, rows, cols, new, old):
-                return True
-    return False
-
-
-def equivalent(
-    a: np.ndarray,  # (side*side,) digits, 0 for a blank cell
-    b: np.ndarray,  # (side*side,) digits, 0 for a blank cell
+# %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #76fb72e5
+def invariants(
+    grids: Sequence[np.ndarray] | np.ndarray,  # N times (side*side,) digits, 0 for a blank cell
     box: Box,  # rows and columns of one box
-) -> bool:
-    "Whether a symmetry turns one grid into the other: tries all of them."
-    a, b, side = as_grid(a, box, 'a'), as_grid(b, box, 'b'), side_of(box)
-    transposed = np.ascontiguousarray(a.reshape(side, side).T).ravel()
-    starts = [a, transposed] if box[0] == box[1] else [a]
-    return any(_same_orbit(start, b, *line_orders(box)) for start in starts)
+) -> list[int]:  # N 64-bit numbers
+    "The same number for equivalent grids; almost always different numbers for puzzles that are not equivalent."
+    if not len(grids):
+        return []
+    return _invariants(np.stack([as_grid(grid, box) for grid in grids]), *_groups(box)).tolist()
+
+
+@lru_cache
+def _groups(box: Box) -> tuple[np.ndarray, np.ndarray]:
+    "(5, L): row, column, box, band and stack of each cell; (6, side+1): the first colours of all things."
+    row, col, in_box = units(box)
+    kinds = [1, 1, 3, 4, 4, 6] if box[0] == box[1] else [1, 2, 3, 4, 5, 6]
+    start = np.repeat(np.array(kinds, np.uint64)[:, None], side_of(box) + 1, axis=1)
+    start[5, 0] = 7  # blanks are not one more digit
+    return np.stack([row, col, in_box, row // box[0], col // box[1]]), start
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #8726af45
 @njit(cache=True)
-def _scramble(x):
-    "A 64-bit number that looks random but depends on `x` alone (the last step of the generator splitmix64)."
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _invariants(grids, groups, start):
+    "The invariant of each grid: the sum over all cells after three rounds."
+    sums = np.zeros(len(grids), np.uint64)
+    for g in range(len(grids)):
+        colour = start
+        for _ in range(3):
+            colour, sums[g] = _refine(grids[g], groups, colour, start)
+    return sums
 
 
 @njit(cache=True)
@@ -190,34 +213,11 @@ def _refine(grid, groups, colour, start):
 
 
 @njit(cache=True)
-def _invariants(grids, groups, start):
-    "The invariant of each grid: the sum over all cells after three rounds."
-    sums = np.zeros(len(grids), np.uint64)
-    for g in range(len(grids)):
-        colour = start
-        for _ in range(3):
-            colour, sums[g] = _refine(grids[g], groups, colour, start)
-    return sums
-
-# %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #76fb72e5
-@lru_cache
-def _groups(box: Box) -> tuple[np.ndarray, np.ndarray]:
-    "(5, L): row, column, box, band and stack of each cell; (6, side+1): the first colours of all things."
-    row, col, in_box = units(box)
-    kinds = [1, 1, 3, 4, 4, 6] if box[0] == box[1] else [1, 2, 3, 4, 5, 6]
-    start = np.repeat(np.array(kinds, np.uint64)[:, None], side_of(box) + 1, axis=1)
-    start[5, 0] = 7  # blanks are not one more digit
-    return np.stack([row, col, in_box, row // box[0], col // box[1]]), start
-
-
-def invariants(
-    grids: Sequence[np.ndarray] | np.ndarray,  # N times (side*side,) digits, 0 for a blank cell
-    box: Box,  # rows and columns of one box
-) -> list[int]:  # N 64-bit numbers
-    "The same number for equivalent grids; almost always different numbers for puzzles that are not equivalent."
-    if not len(grids):
-        return []
-    return _invariants(np.stack([as_grid(grid, box) for grid in grids]), *_groups(box)).tolist()
+def _scramble(x):
+    "A 64-bit number that looks random but depends on `x` alone (the last step of the generator splitmix64)."
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #ee8bd4c8
 def equivalent_pairs(
@@ -236,30 +236,6 @@ def equivalent_pairs(
 Clues = int | Literal['hard'] | None  # None: minimal puzzles
 
 _SEARCHED = 0.8  # this share of hard puzzles comes from the search
-
-
-def _make(rng: np.random.Generator, box: Box, clues: Clues) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(clues, str):
-        return make_puzzle(rng, box, clues)
-    if clues != 'hard' or box != (3, 3):
-        raise ValueError(f"clues: expected a number, or 'hard' with box (3, 3), got {clues!r} with box {box}")
-    return hard_puzzle(rng) if rng.random() < _SEARCHED else make_puzzle(rng, box)
-
-
-def _different(rng: np.random.Generator, box: Box, clues: Clues) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    "Puzzles, none equivalent to an earlier one; ends when a thousand in a row are not new."
-    same = np.array_equal if box == (2, 2) else partial(equivalent, box=box)
-    earlier: dict[int, list[np.ndarray]] = defaultdict(list)  # the questions so far by their invariant
-    misses = 0
-    while misses < _TRIES:
-        question, answer = _make(rng, box, clues)
-        alike = earlier[invariants([question], box)[0]]
-        if any(same(question, other) for other in alike):
-            misses += 1
-        else:
-            misses = 0
-            alike.append(question)
-            yield question, answer
 
 
 def generate(
@@ -282,6 +258,30 @@ def generate(
     questions, answers = zip(*found, strict=True)
     return np.array(questions), np.array(answers)
 
+
+def _different(rng: np.random.Generator, box: Box, clues: Clues) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    "Puzzles, none equivalent to an earlier one; ends when a thousand in a row are not new."
+    same = np.array_equal if box == (2, 2) else partial(equivalent, box=box)
+    earlier: dict[int, list[np.ndarray]] = defaultdict(list)  # the questions so far by their invariant
+    misses = 0
+    while misses < _TRIES:
+        question, answer = _make(rng, box, clues)
+        alike = earlier[invariants([question], box)[0]]
+        if any(same(question, other) for other in alike):
+            misses += 1
+        else:
+            misses = 0
+            alike.append(question)
+            yield question, answer
+
+
+def _make(rng: np.random.Generator, box: Box, clues: Clues) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(clues, str):
+        return make_puzzle(rng, box, clues)
+    if clues != 'hard' or box != (3, 3):
+        raise ValueError(f"clues: expected a number, or 'hard' with box (3, 3), got {clues!r} with box {box}")
+    return hard_puzzle(rng) if rng.random() < _SEARCHED else make_puzzle(rng, box)
+
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #18eb5453
 def sudoku_splits(
     box: Box = (2, 3),  # rows and columns of one box
@@ -301,16 +301,6 @@ def sudoku_splits(
     return Splits(*(puzzle_set(name, q, a, box, augmented=part == 0) for part, (q, a) in enumerate(parts)))
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #e157bd6d
-def _read_row(fields: list[str], box: Box) -> tuple[np.ndarray, np.ndarray, int]:
-    "Question, answer and rating of one row; `ValueError` if anything is wrong with it."
-    _, question, answer, rating = fields
-    if not rating.isdecimal() or len(rating) > 18:  # 18 digits fit into an int64
-        raise ValueError(f'rating: expected a whole number of at most 18 digits, got {excerpt(rating)}')
-    x, y = parse_grid(question, box), parse_grid(answer, box)
-    check_puzzle(x, y, box)
-    return x, y, int(rating)
-
-
 def read_sudoku_csv(
     path: str | Path,  # a CSV file with the columns source, question, answer, rating
     box: Box = (3, 3),  # rows and columns of one box
@@ -333,6 +323,16 @@ def read_sudoku_csv(
         np.array(answers, np.uint8).reshape(shape),
         np.array(ratings, np.int64),
     )
+
+
+def _read_row(fields: list[str], box: Box) -> tuple[np.ndarray, np.ndarray, int]:
+    "Question, answer and rating of one row; `ValueError` if anything is wrong with it."
+    _, question, answer, rating = fields
+    if not rating.isdecimal() or len(rating) > 18:  # 18 digits fit into an int64
+        raise ValueError(f'rating: expected a whole number of at most 18 digits, got {excerpt(rating)}')
+    x, y = parse_grid(question, box), parse_grid(answer, box)
+    check_puzzle(x, y, box)
+    return x, y, int(rating)
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #60e05ae9
 def extreme_folder(

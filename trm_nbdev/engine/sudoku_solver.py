@@ -46,17 +46,6 @@ def _tightest(cells, free, units):
 
 # %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #9290397e
 @njit(cache=True)
-def _enter_clues(cells, free, units):
-    "Enter the digits of all clues; returns False if two of them contradict each other."
-    for cell in range(len(cells)):
-        if cells[cell] > 0:
-            if not _candidates(free, units, cell) >> (cells[cell] - 1) & 1:
-                return False
-            _flip(free, units, cell, cells[cell])
-    return True
-
-
-@njit(cache=True)
 def search(
     grid,  # (L,) uint8 digits, 0 for a blank cell
     units,  # (3, L) the row, the column and the box of every cell
@@ -87,7 +76,18 @@ def search(
             break
     return found, first, guesses
 
+# %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #88e613fb
+@njit(cache=True)
+def _enter_clues(cells, free, units):
+    "Enter the digits of all clues; returns False if two of them contradict each other."
+    for cell in range(len(cells)):
+        if cells[cell] > 0:
+            if not _candidates(free, units, cell) >> (cells[cell] - 1) & 1:
+                return False
+            _flip(free, units, cell, cells[cell])
+    return True
 
+# %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #1ae4248f
 @njit(cache=True)
 def _advance(stack, depth, cells, free, units, order):
     "Try the next digit of the deepest cell that has one left, and blank the cells below it; returns the new depth."
@@ -222,18 +222,6 @@ def _settle(options, lines, peers):
 
 # %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #9e5c4297
 @njit(cache=True)
-def _fewest_options(options):
-    "The first undecided cell with the fewest options; -1 if all are decided."
-    best, fewest = -1, 10
-    for cell in range(len(options)):
-        if options[cell] & (options[cell] - 1) and _ONES[options[cell]] < fewest:
-            best, fewest = cell, _ONES[options[cell]]
-            if fewest == 2:
-                break
-    return best
-
-
-@njit(cache=True)
 def _explore(options, lines, peers, limit):
     "Depth-first search: solutions up to `limit`, guesses, the last solution as bits (zeros if none)."
     size = len(options)
@@ -262,6 +250,18 @@ def _explore(options, lines, peers, limit):
         stack[depth] = stack[depth - 1]
         possible = _place(stack[depth], cells[depth - 1], bit, peers)
     return solutions, guesses, found
+
+
+@njit(cache=True)
+def _fewest_options(options):
+    "The first undecided cell with the fewest options; -1 if all are decided."
+    best, fewest = -1, 10
+    for cell in range(len(options)):
+        if options[cell] & (options[cell] - 1) and _ONES[options[cell]] < fewest:
+            best, fewest = cell, _ONES[options[cell]]
+            if fewest == 2:
+                break
+    return best
 
 # %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #082d72d3
 @njit(cache=True)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSIS', 'PAPER', 'NOT_RUN', 'QUOTED', 'NARROW',
-           'CLAIMS', 'computed', 'accuracy', 'weights_of', 'comparison_table', 'paper_table', 'pass_at_table',
+           'CLAIMS', 'computed', 'accuracy', 'comparison_table', 'weights_of', 'paper_table', 'pass_at_table',
            'which_solved', 'same_seeds', 'difference', 'verdict', 'claim', 'Claim', 'paper_difference', 'claims',
-           'claims_table', 'describe', 'changed_steps', 'save_movie', 'save_picture', 'bars', 'curves', 'condense',
-           'styled', 'save_table', 'to_markdown', 'caption', 'all_records', 'provenance', 'file_name', 'page']
+           'claims_table', 'describe', 'changed_steps', 'save_movie', 'save_picture', 'bars', 'curves', 'save_table',
+           'to_markdown', 'condense', 'styled', 'caption', 'all_records', 'provenance', 'file_name', 'page']
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #ae729d77
 import hashlib
@@ -176,13 +176,6 @@ NOT_RUN, QUOTED = 'not run', 'quoted'
 _RUN_COLUMNS = ['profile', 'seeds', 'test puzzles', 'steps', 'minutes', 'cells %', 'averaged %', 'raw %', 'params here']
 
 
-def weights_of(
-    method: str,  # a row of a table
-) -> str:  # 'ema' or 'raw'
-    "The weights that give a row's number: HRM and direct prediction do not average theirs."
-    return 'raw' if method.startswith(('no EMA', *NOT_AVERAGED)) else 'ema'
-
-
 def comparison_table(
     table: str,  # a key of `ROWS`
     records: dict[str, list[dict]],  # row -> records, one per seed; rows without any are "not run"
@@ -196,7 +189,7 @@ def comparison_table(
     ]
     return pd.DataFrame(rows, index=pd.Index(methods, name='method'))
 
-
+# %% ../../nbs/4_engine_room/15_tables.ipynb #c32de392
 def _accuracies(table: str, method: str, records: list[dict] | None) -> dict[str, str]:
     "The paper's accuracy, and ours with its interval."
     acc = PAPER[table].acc_pct.get(method, '')
@@ -215,7 +208,14 @@ def _accuracies(table: str, method: str, records: list[dict] | None) -> dict[str
         '95 % interval': f'{a["low"]:.1f} – {a["high"]:.1f}',
     }
 
+# %% ../../nbs/4_engine_room/15_tables.ipynb #0aa032f7
+def weights_of(
+    method: str,  # a row of a table
+) -> str:  # 'ema' or 'raw'
+    "The weights that give a row's number: HRM and direct prediction do not average theirs."
+    return 'raw' if method.startswith(('no EMA', *NOT_AVERAGED)) else 'ema'
 
+# %% ../../nbs/4_engine_room/15_tables.ipynb #d47c4107
 def _model(table: str, method: str) -> dict[str, str]:
     "What the paper prints about the model, and what is computed at the paper's size."
     paper, model = PAPER[table], PRESETS[table].get(method)
@@ -223,7 +223,7 @@ def _model(table: str, method: str) -> dict[str, str]:
     row = {f'paper {name}': str(paper[c].get(method, '')) for c, name in names.items() if c in paper}
     return row | {f'{what} computed': computed(model)[what] if model else '' for what in ('depth', 'NFP', 'params')}
 
-
+# %% ../../nbs/4_engine_room/15_tables.ipynb #7ce467e2
 def _runs(method: str, records: list[dict] | None, profile: str) -> dict[str, str]:
     "How much was run, on what, and how long it took."
     if not records:
@@ -244,16 +244,6 @@ def _runs(method: str, records: list[dict] | None, profile: str) -> dict[str, st
     }
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #f936e751
-def _side_by_side(sides: dict[str, pd.DataFrame], shared: list[str]) -> pd.DataFrame:
-    "Tables with the same rows, from `comparison_table`; each `shared` column once, with the first entry there is."
-    common, *others = (table[shared].replace('', pd.NA) for table in sides.values())
-    for other in others:
-        common = common.fillna(other)
-    left_out = [*shared, 'cells %', 'averaged %', 'raw %', 'params here']
-    parts = [table.drop(columns=left_out).add_prefix(f'{side}: ') for side, table in sides.items()]
-    return pd.concat([common.fillna(''), *parts], axis=1)
-
-
 def paper_table(
     name: str,  # 'Table 1' to 'Table 5', or 'HRM analysis'
     records: dict[str, dict[str, list[dict]]],  # table -> row -> records, one per seed, with the keys of `ROWS`
@@ -269,6 +259,16 @@ def paper_table(
     if sides:
         return _side_by_side(sides, ['paper params', 'depth computed', 'NFP computed', 'profile'])
     return comparison_table(name, records.get(name, {}), profile)
+
+
+def _side_by_side(sides: dict[str, pd.DataFrame], shared: list[str]) -> pd.DataFrame:
+    "Tables with the same rows, from `comparison_table`; each `shared` column once, with the first entry there is."
+    common, *others = (table[shared].replace('', pd.NA) for table in sides.values())
+    for other in others:
+        common = common.fillna(other)
+    left_out = [*shared, 'cells %', 'averaged %', 'raw %', 'params here']
+    parts = [table.drop(columns=left_out).add_prefix(f'{side}: ') for side, table in sides.items()]
+    return pd.concat([common.fillna(''), *parts], axis=1)
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #037c8d94
 def pass_at_table(
@@ -573,36 +573,6 @@ def curves(
     return ax
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #39b7a5be
-def condense(
-    table: pd.DataFrame,  # from `comparison_table` or `paper_table`
-) -> tuple[pd.DataFrame, str]:  # what is left, and what the omitted columns say; '' if they say nothing
-    "Leave out columns that are empty, and columns about the runs that have the same entry throughout."
-    names = {c: c.rpartition(': ')[2] for c in map(str, table)}  # without the side of the table
-    entries = {c: sorted({v for v in table[c].astype(str) if v}) for c in names}
-    same = [c for c in names if len(entries[c]) == 1 and names[c] in ('profile', 'seeds', 'test puzzles', 'steps')]
-    told = [c for c in same if names[c] not in ('profile', 'seeds')]  # captions have those two
-    sides = {name: {tuple(entries[c]) for c in names if names[c] == name} for name in names.values()}
-    notes = [f'{names[c]} {entries[c][0]}' for c in told if len(sides[names[c]]) == 1]
-    notes += [f'{c} {entries[c][0]}' for c in told if len(sides[names[c]]) > 1]
-    return table.drop(columns=[c for c in names if not entries[c] or c in same]), ', '.join(dict.fromkeys(notes))
-
-
-def styled(
-    table: pd.DataFrame,  # any table; the part of a column's name before a colon becomes a heading above it
-    title: str = '',  # above it
-) -> HTML:  # for a notebook; the same table gives the same text
-    "A table as a notebook shows it, with what was not run in grey."
-    shown = table.reset_index().astype(str)
-    heads = [c.rpartition(': ')[::2] for c in shown.columns]
-    if any(head for head, _ in heads):
-        shown.columns = pd.MultiIndex.from_tuples(heads)
-    grey = 'color: grey'
-    style = shown.style.hide(axis='index').map(lambda entry: grey if entry in (NOT_RUN, QUOTED) else '')
-    left: Any = [dict(selector='caption, th, td', props='text-align: left')]
-    name = hashlib.sha256(shown.to_csv().encode()).hexdigest()[:8]  # pandas' own is random
-    return HTML(style.set_caption(title).set_table_styles(left).set_uuid(name).to_html())
-
-
 def save_table(
     table: pd.DataFrame,  # from `comparison_table`
     path: Path,  # without ending: .csv and .md are added
@@ -625,7 +595,37 @@ def to_markdown(
     "A table in Markdown; numbers as they are printed, not as tabulate would round them."
     return table.to_markdown(disable_numparse=True) + '\n'
 
+# %% ../../nbs/4_engine_room/15_tables.ipynb #f23b8612
+def condense(
+    table: pd.DataFrame,  # from `comparison_table` or `paper_table`
+) -> tuple[pd.DataFrame, str]:  # what is left, and what the omitted columns say; '' if they say nothing
+    "Leave out columns that are empty, and columns about the runs that have the same entry throughout."
+    names = {c: c.rpartition(': ')[2] for c in map(str, table)}  # without the side of the table
+    entries = {c: sorted({v for v in table[c].astype(str) if v}) for c in names}
+    same = [c for c in names if len(entries[c]) == 1 and names[c] in ('profile', 'seeds', 'test puzzles', 'steps')]
+    told = [c for c in same if names[c] not in ('profile', 'seeds')]  # captions have those two
+    sides = {name: {tuple(entries[c]) for c in names if names[c] == name} for name in names.values()}
+    notes = [f'{names[c]} {entries[c][0]}' for c in told if len(sides[names[c]]) == 1]
+    notes += [f'{c} {entries[c][0]}' for c in told if len(sides[names[c]]) > 1]
+    return table.drop(columns=[c for c in names if not entries[c] or c in same]), ', '.join(dict.fromkeys(notes))
 
+# %% ../../nbs/4_engine_room/15_tables.ipynb #2f8403a2
+def styled(
+    table: pd.DataFrame,  # any table; the part of a column's name before a colon becomes a heading above it
+    title: str = '',  # above it
+) -> HTML:  # for a notebook; the same table gives the same text
+    "A table as a notebook shows it, with what was not run in grey."
+    shown = table.reset_index().astype(str)
+    heads = [c.rpartition(': ')[::2] for c in shown.columns]
+    if any(head for head, _ in heads):
+        shown.columns = pd.MultiIndex.from_tuples(heads)
+    grey = 'color: grey'
+    style = shown.style.hide(axis='index').map(lambda entry: grey if entry in (NOT_RUN, QUOTED) else '')
+    left: Any = [dict(selector='caption, th, td', props='text-align: left')]
+    name = hashlib.sha256(shown.to_csv().encode()).hexdigest()[:8]  # pandas' own is random
+    return HTML(style.set_caption(title).set_table_styles(left).set_uuid(name).to_html())
+
+# %% ../../nbs/4_engine_room/15_tables.ipynb #ce500c9f
 def caption(
     name: str,  # such as "Table 1"
     records: dict[str, list[dict]],  # row -> records; empty: nothing was run

@@ -163,31 +163,6 @@ def flood(distance, width, start, parent, queue):
                 reached += 1
     return reached
 
-# %% ../../nbs/2_puzzles/03_maze.ipynb #51a2ec74
-@njit(cache=True)
-def _trace(mazes, width):
-    "Cells on the path of each maze (0: no path, or no S or G), and the mazes with their paths drawn in."
-    lengths, answers = np.zeros(len(mazes), np.int64), mazes.copy()
-    distance, parent, queue = np.zeros((3, width * width), np.int64)
-    for i in range(len(mazes)):
-        start, goal = -1, -1
-        for cell in range(width * width):
-            distance[cell] = -1 if mazes[i, cell] == WALL else 0
-            if mazes[i, cell] == START:
-                start = cell
-            elif mazes[i, cell] == GOAL:
-                goal = cell
-        if start < 0 or goal < 0:
-            continue
-        flood(distance, width, start, parent, queue)
-        lengths[i] = distance[goal]
-        if distance[goal] > 0:
-            cell = parent[goal]
-            while cell != start:
-                answers[i, cell] = PATH
-                cell = parent[cell]
-    return lengths, answers
-
 # %% ../../nbs/2_puzzles/03_maze.ipynb #38b31af5
 def add_border(
     mazes: np.ndarray,  # (N, side*side) tokens
@@ -213,6 +188,31 @@ def solve_many(
     "`solve` for many mazes at once; the length is 0 where a maze has no path, no S or no G."
     lengths, answers = _trace(add_border(mazes, side), side + 2)
     return lengths, remove_border(answers, side)
+
+# %% ../../nbs/2_puzzles/03_maze.ipynb #51a2ec74
+@njit(cache=True)
+def _trace(mazes, width):
+    "Cells on the path of each maze (0: no path, or no S or G), and the mazes with their paths drawn in."
+    lengths, answers = np.zeros(len(mazes), np.int64), mazes.copy()
+    distance, parent, queue = np.zeros((3, width * width), np.int64)
+    for i in range(len(mazes)):
+        start, goal = -1, -1
+        for cell in range(width * width):
+            distance[cell] = -1 if mazes[i, cell] == WALL else 0
+            if mazes[i, cell] == START:
+                start = cell
+            elif mazes[i, cell] == GOAL:
+                goal = cell
+        if start < 0 or goal < 0:
+            continue
+        flood(distance, width, start, parent, queue)
+        lengths[i] = distance[goal]
+        if distance[goal] > 0:
+            cell = parent[goal]
+            while cell != start:
+                answers[i, cell] = PATH
+                cell = parent[cell]
+    return lengths, answers
 
 # %% ../../nbs/2_puzzles/03_maze.ipynb #f145c17b
 def solve(
