@@ -99,18 +99,19 @@ def test_a_resumed_run_goes_on_with_its_curves(tmp_path):
 LOGGED = """
 import sys
 import tqdm.std
+import trm_nbdev.engine.devices as devices
 import trm_nbdev.engine.long_runs as long_runs
 from trm_nbdev.engine.data import SudokuData
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig
 config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
 train_config = TrainConfig(steps=int(sys.argv[1]), batch_size=8, warmup=1, weight_decay=.1, evaluations=1)
-now, step = 0., long_runs.step_together
+now, step = 0., devices.step_together
 def a_second_long(*args):
     global now
     now += 1
     return step(*args)
-tqdm.std.time, long_runs.step_together = lambda: now, a_second_long
+tqdm.std.time, devices.step_together = lambda: now, a_second_long
 long_runs.train_resumable(config, train_config, SudokuData(n_train=8, n_valid=2, n_test=2).load())
 """
 
