@@ -2,11 +2,14 @@
 
 import atexit
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -21,6 +24,8 @@ atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 ENV = os.environ | {'OMP_NUM_THREADS': '1'}
+FORKS = multiprocessing.get_context('forkserver')  # it imports the package once, and forks in no time
+FORKS.set_forkserver_preload(['trm_nbdev.engine.runs'])
 LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
 
 
@@ -32,6 +37,19 @@ def cells(notebook: Path) -> list[dict]:
 def pytest_collection_modifyitems(items: list[pytest.Item]):
     "The long files begin first, so that until the end there is work for every process."
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def begin(function: Callable, *args: object) -> multiprocessing.Process:
+    "A function of a test's module, at work in a process of its own, which costs no import."
+    p = FORKS.Process(target=function, args=args, daemon=True)
+    p.start()
+    return p
+
+
+def ended(p: multiprocessing.Process) -> int:
+    "The exit code of a process, once it has ended: the negative number of the signal that killed it, if one did."
+    p.join()
+    return p.exitcode
 
 
 def rerun(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess:
@@ -71,3 +89,25 @@ def tree(tmp_path: Path) -> Path:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, dest / name, ignore=LEFTOVERS)
     return dest
+
+
+def pytest_addoption(parser: pytest.Parser):
+    parser.addoption(
+        '--seed', type=int, help='of the cases that the tests marked storm draw at random (default: the time)'
+    )
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    "Of the cases that a test draws. A test that fails prints it."
+    chosen = request.config.getoption('seed')
+    chosen = time.time_ns() % 10**9 if chosen is None else chosen
+    print(f'to draw the same cases again: --seed {chosen}')
+    return chosen
+
+
+@pytest.fixture
+def seconds(request: pytest.FixtureRequest) -> float:
+    "How long a test draws cases: 5 seconds; with -m storm, all such tests together take 3 minutes on two cores."
+    storm = [item for item in request.session.items if item.get_closest_marker('storm')]
+    return 300 / len(storm) if request.config.option.markexpr == 'storm' else 5

@@ -1,6 +1,5 @@
 "Killed, and started again: the end is the same."
 
-import hashlib
 import json
 import os
 import random
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import begin, ended
+from safetensors.torch import save_file
 
 from trm_nbdev.engine.checkpoints import load_checkpoint, save_checkpoint
 from trm_nbdev.engine.data import SudokuData
@@ -20,32 +21,19 @@ from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig
 
-TRAIN = """
-import sys
-from pathlib import Path
-from safetensors.torch import save_file
-from trm_nbdev.engine.data import SudokuData
-from trm_nbdev.engine.long_runs import train_resumable
-from trm_nbdev.model import TRMConfig
-from trm_nbdev.training import TrainConfig
-config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4)
-train_config = TrainConfig(steps=250, batch_size=8, lr=1e-3, warmup=20, weight_decay=.1, exploration=.5, evaluations=5)
-folder, out = map(Path, sys.argv[1:])
-puzzles = SudokuData(n_train=32, n_valid=4, n_test=4).load()
-t = train_resumable(config, train_config, puzzles, seed=3, checkpoints=folder, every=.01)
-parts = enumerate((t.model, t.averaged))
-save_file({f'{i}.{k}': v.contiguous() for i, part in parts for k, v in part.state_dict().items()}, out)
-print(t.curve)
-"""
+CONFIG = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4)
+TRAIN_CONFIG = TrainConfig(
+    steps=250, batch_size=8, lr=1e-3, warmup=20, weight_decay=0.1, exploration=0.5, evaluations=5
+)
 
 
-def begin(folder, out):
-    return subprocess.Popen(
-        [sys.executable, '-c', TRAIN, folder, out],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {'TQDM_DISABLE': '1', 'OMP_NUM_THREADS': '1'},
-    )
+def train(folder: Path, out: Path):
+    "Train with very many checkpoints, and write the weights and the learning curve."
+    puzzles = SudokuData(n_train=32, n_valid=4, n_test=4).load()
+    t = train_resumable(CONFIG, TRAIN_CONFIG, puzzles, seed=3, checkpoints=folder, every=0.01)
+    parts = enumerate((t.model, t.averaged))
+    save_file({f'{i}.{k}': v.contiguous() for i, part in parts for k, v in part.state_dict().items()}, out)
+    out.with_suffix('.json').write_text(json.dumps(t.curve))
 
 
 def newest(folder):
@@ -53,21 +41,21 @@ def newest(folder):
 
 
 def test_killed_ten_times_it_ends_with_the_same_bits(tmp_path):
-    whole = begin(tmp_path / 'a', tmp_path / 'a.safetensors')
-    curve = whole.communicate()[0]
+    a, b = tmp_path / 'a.safetensors', tmp_path / 'b.safetensors'
+    assert ended(begin(train, tmp_path / 'a', a)) == 0
     rng, kills, folder = random.Random(0), [], tmp_path / 'b'
     while len(kills) < 10:
-        p, before = begin(folder, tmp_path / 'b.safetensors'), newest(folder)
-        while newest(folder) == before and p.poll() is None:
+        p, before = begin(train, folder, b), newest(folder)
+        while newest(folder) == before and p.is_alive():
             time.sleep(0.002)
         time.sleep(0.06 * rng.random())
-        p.send_signal(signal.SIGKILL)
-        assert p.wait() == -signal.SIGKILL, 'it ended before it could be killed: more steps are needed'
+        p.kill()
+        assert ended(p) == -signal.SIGKILL, 'it ended before it could be killed: more steps are needed'
         kills.append(newest(folder))
     assert kills == sorted(kills) and kills[0] > 0  # each went on where the one before had been
-    assert begin(folder, tmp_path / 'b.safetensors').communicate()[0] == curve
-    a, b = (hashlib.sha256((tmp_path / f'{name}.safetensors').read_bytes()).hexdigest() for name in 'ab')
-    assert a == b
+    assert ended(begin(train, folder, b)) == 0
+    for ending in ('.safetensors', '.json'):
+        assert a.with_suffix(ending).read_bytes() == b.with_suffix(ending).read_bytes()
     assert len(list(folder.glob('step_*'))) == 4 and not list(folder.glob('.*'))  # the last two, nothing half-written
 
 

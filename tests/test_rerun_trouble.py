@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
-from conftest import ENV, rerun
+from conftest import ENV, begin, ended, rerun
 
 from trm_nbdev.engine.data import BUILT_IN
+from trm_nbdev.engine.plan import run_spec
+from trm_nbdev.engine.rerun import main
+from trm_nbdev.engine.runs import run
 from trm_nbdev.engine.sudoku_maker import generate
 from trm_nbdev.puzzles.sudoku import format_grid
 
@@ -40,10 +44,18 @@ from trm_nbdev.puzzles.sudoku import format_grid
         (['--steps', '3'], 'unrecognized arguments: --steps'),
     ],
 )
-def test_wrong_words_are_refused_before_anything_runs(tmp_path, words, message):
-    done = rerun(*words, cwd=tmp_path)
-    assert done.returncode == 2 and message in done.stderr
-    assert list(tmp_path.iterdir()) == [] and 'Traceback' not in done.stderr
+def test_wrong_words_are_refused_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    with suppress(SystemExit):  # argparse has called sys.exit
+        assert main(words) == 2
+    said, trouble = capsys.readouterr()
+    assert message in trouble and not said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_refuses_wrong_words_without_a_traceback(tmp_path):
+    done = rerun('--profile', 'fast', cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith('trm-rerun: profile is') and 'Traceback' not in done.stderr
 
 
 def sudoku_extreme(folder, n_train, n_test):
@@ -110,19 +122,15 @@ def test_a_bad_row_ends_the_run_with_its_place(tmp_path):
     assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []
 
 
+def train_once(out: Path):
+    run(run_spec('smoke', {}), out)
+
+
 def test_two_processes_train_a_run_once(tmp_path):
-    code = f"""from pathlib import Path
-from trm_nbdev.engine.plan import run_spec
-from trm_nbdev.engine.runs import run
-print(run(run_spec('smoke', {{}}), Path({str(tmp_path)!r}))['finished'])"""
-    both = [
-        subprocess.Popen(
-            [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env=ENV | {'TQDM_DISABLE': '1'}
-        )
-        for _ in range(2)
-    ]
-    finished = [p.communicate()[0].strip() for p in both]
-    assert finished[0] == finished[1] != ''
+    both = [begin(train_once, tmp_path) for _ in range(2)]
+    assert [ended(p) for p in both] == [0, 0]
+    (log,) = tmp_path.glob('logs/*/metrics.jsonl')
+    assert len(log.read_text().splitlines()) == 2  # its two evaluations, each once
 
 
 def children(pid: int) -> list[int]:

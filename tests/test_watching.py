@@ -2,20 +2,27 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ENV
+import tqdm.std
+from conftest import ENV, begin, ended
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from trm_nbdev.engine import devices, long_runs, runs
+from trm_nbdev.engine.data import SudokuData
 from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.engine.runs import metrics_path
+from trm_nbdev.model import TRMConfig
+from trm_nbdev.training import TrainConfig
 
 
 def lines(path):
@@ -67,28 +74,21 @@ def test_two_commands_at_once_share_the_work_and_train_no_run_twice(tmp_path):
     assert not [p for p in out.rglob('*') if '.tmp' in p.name or '.failed' in p.name]
 
 
-KILLED = """
-import sys
-from functools import partial
-from pathlib import Path
-import trm_nbdev.engine.runs as runs
-from trm_nbdev.engine.plan import run_spec
-runs.train_resumable = partial(runs.train_resumable, every=0)
-runs.run(run_spec('smoke', dict(steps=400, evaluations=10)), Path(sys.argv[1]))
-"""
+def run_with_curves(out: Path):
+    "A run with a checkpoint after every step, and with TensorBoard's curves."
+    os.environ['TRM_TENSORBOARD'] = '1'
+    runs.train_resumable = partial(runs.train_resumable, every=0)
+    runs.run(run_spec('smoke', dict(steps=400, evaluations=10)), out)
 
 
 def test_a_resumed_run_goes_on_with_its_curves(tmp_path):
-    begin = lambda: subprocess.Popen(
-        [sys.executable, '-c', KILLED, tmp_path], env=ENV | {'TRM_TENSORBOARD': '1'}, stderr=subprocess.DEVNULL
-    )
     spec = run_spec('smoke', dict(steps=400, evaluations=10))
-    path, p = metrics_path(spec, tmp_path), begin()
-    while p.poll() is None and not (path.is_file() and len(path.read_text().splitlines()) >= 3):
+    path, p = metrics_path(spec, tmp_path), begin(run_with_curves, tmp_path)
+    while p.is_alive() and not (path.is_file() and len(path.read_text().splitlines()) >= 3):
         time.sleep(0.005)
-    p.send_signal(signal.SIGKILL)
-    assert p.wait() == -signal.SIGKILL, 'it ended before it could be killed: more steps are needed'
-    assert begin().wait() == 0
+    p.kill()
+    assert ended(p) == -signal.SIGKILL, 'it ended before it could be killed: more steps are needed'
+    assert ended(begin(run_with_curves, tmp_path)) == 0
     told, folder = lines(path), tmp_path / 'tensorboard' / spec.id
     assert [now['step'] for now in told] == list(range(20, 401, 20))
     assert [now['seconds'] for now in told] == sorted(now['seconds'] for now in told)
@@ -96,30 +96,25 @@ def test_a_resumed_run_goes_on_with_its_curves(tmp_path):
     assert curve(folder, 'train/loss') == [(now['step'], now['loss']) for now in told]
 
 
-LOGGED = """
-import sys
-import tqdm.std
-import trm_nbdev.engine.devices as devices
-import trm_nbdev.engine.long_runs as long_runs
-from trm_nbdev.engine.data import SudokuData
-from trm_nbdev.model import TRMConfig
-from trm_nbdev.training import TrainConfig
-config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
-train_config = TrainConfig(steps=int(sys.argv[1]), batch_size=8, warmup=1, weight_decay=.1, evaluations=1)
-now, step = 0., devices.step_together
-def a_second_long(*args):
-    global now
-    now += 1
-    return step(*args)
-tqdm.std.time, devices.step_together = lambda: now, a_second_long
-long_runs.train_resumable(config, train_config, SudokuData(n_train=8, n_valid=2, n_test=2).load())
-"""
+def train_into_a_log(steps: int, log: Path):
+    "A training whose steps take a second each by the clock of the progress bar, and whose messages go to a file."
+    now, step = 0.0, devices.step_together
+
+    def a_second_long(*args):
+        nonlocal now
+        now += 1
+        return step(*args)
+
+    tqdm.std.time, devices.step_together = lambda: now, a_second_long
+    config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
+    train_config = TrainConfig(steps=steps, batch_size=8, warmup=1, weight_decay=0.1, evaluations=1)
+    with log.open('w') as sys.stderr:
+        long_runs.train_resumable(config, train_config, SudokuData(n_train=8, n_valid=2, n_test=2).load())
 
 
 @pytest.mark.parametrize('steps, shares', [(100, ['30%', '60%', '90%', '100%']), (25, [])])
 def test_a_log_file_gets_a_line_every_half_minute(tmp_path, steps, shares):
-    with (tmp_path / 'log').open('w') as log:
-        subprocess.run([sys.executable, '-c', LOGGED, str(steps)], stderr=log, env=ENV, check=True)
+    assert ended(begin(train_into_a_log, steps, tmp_path / 'log')) == 0
     text = (tmp_path / 'log').read_bytes().decode()
     assert '\r' not in text and [line.split('|')[0].split() for line in text.splitlines()] == [
         ['training:', share] for share in shares
