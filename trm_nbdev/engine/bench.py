@@ -11,7 +11,7 @@ __all__ = ['PRODUCTS', 'Points', 'SIZES', 'PAIRS', 'Case', 'in_processes', 'per_
 # %% ../../nbs/4_engine_room/18_bench.ipynb #067594eb
 import argparse
 import json
-import multiprocessing
+import os
 import re
 import sys
 from collections import Counter
@@ -38,7 +38,7 @@ from .files import replacing
 from .long_runs import compile_network
 from .memory import training_memory
 from .plan import out_folder, project_root, run_spec
-from .rerun import end_with_parent
+from .rerun import begin_worker, worker_context
 from .runs import machine, peak_memory, run_model, usable_cores
 from .tables import save_picture, to_markdown
 from ..model import DTYPES, TRMConfig, flops
@@ -70,17 +70,18 @@ def in_processes(
 ) -> list[Any]:  # what each of them returns
     "Call a function in fresh processes."
     print(f'{function.__name__} ...', file=sys.stderr, flush=True)
-    spawn = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(processes, spawn, _prepare, (spawn.Barrier(processes),)) as pool:
+    context = worker_context()
+    start = dict(os.environ), context.Barrier(processes)
+    with ProcessPoolExecutor(processes, context, _begin_measuring, start) as pool:
         calls = [pool.submit(function, *arguments) for _ in range(processes)]
         return [call.result() for call in calls]
 
 
-def _prepare(barrier: Any) -> None:
-    "Prepare a measuring process."
+def _begin_measuring(environment: dict[str, str], barrier: Any) -> None:
+    "Prepare a process for measuring."
     global _barrier
     _barrier = barrier
-    end_with_parent()
+    begin_worker(environment)
 
 # %% ../../nbs/4_engine_room/18_bench.ipynb #26630259
 def per_second(

@@ -27,7 +27,7 @@ import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
+from scipy.special import stdtrit
 
 from ..baselines import BASE, COLUMNS, FOUR_MODELS, NOT_AVERAGED, PRESETS, ROWS, TABLE3_ROWS
 from .files import replacing
@@ -159,7 +159,7 @@ def accuracy(
     low, high = (100 * e for e in wilson(round(np.mean([s['solved'] for s in tests])), tests[0]['puzzles']))
     if seeds > 1:
         sd = exact.std(ddof=1)
-        half = stats.t.ppf(0.975, seeds - 1) * sd / seeds**0.5
+        half = stdtrit(seeds - 1, 0.975) * sd / seeds**0.5
         low, high = max(0.0, min(low, mean - half)), min(100.0, max(high, mean + half))
     return dict(
         mean=mean,
@@ -321,7 +321,7 @@ def _over_puzzles(d: np.ndarray) -> tuple[float, float, float]:
 def _over_seeds(d: np.ndarray) -> tuple[float, float, float]:
     "Student's interval over seeds, at least as wide as the one over puzzles; differences (seeds, N)."
     seeds, puzzles = (100 * d.mean(axis) for axis in (1, 0))
-    student = stats.t.ppf(0.975, len(seeds) - 1) * seeds.std(ddof=1) / len(seeds) ** 0.5
+    student = stdtrit(len(seeds) - 1, 0.975) * seeds.std(ddof=1) / len(seeds) ** 0.5
     half = max(student, 1.96 * puzzles.std(ddof=1) / len(puzzles) ** 0.5)
     return seeds.mean(), seeds.mean() - half, seeds.mean() + half
 
