@@ -87,7 +87,7 @@ def _find(source: str | Path, revision: str | None) -> Path:
 # %% ../../nbs/4_engine_room/08_weights.ipynb #ae93b054
 def _check_sums(folder: Path) -> None:
     "ValueError for a file that does not fit its hash."
-    known = dict(reversed(line.split(maxsplit=1)) for line in _text(folder / SUMS).splitlines())
+    known = {name: known for known, name in (line.split(maxsplit=1) for line in _text(folder / SUMS).splitlines())}
     for name in (CONFIG, WEIGHTS):
         if known.get(name) != digest(folder / name):
             raise ValueError(f'{name} does not fit its hash in {SUMS}')
