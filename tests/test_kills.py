@@ -1,7 +1,6 @@
 "Killed at any moment, alone or two at a time: what is recorded in the end is what would have been recorded anyway."
 
 import json
-import random
 import time
 from functools import partial
 from pathlib import Path
@@ -28,16 +27,15 @@ def outcome(out: Path) -> tuple:
 
 
 @pytest.mark.storm
-def test_whatever_is_killed_the_record_is_the_same(tmp_path, seconds, seed):
+def test_whatever_is_killed_the_record_is_the_same(tmp_path, storm_cases):
     "Two processes make the same run; one of them, chosen at random, is killed and started again, some times."
     assert ended(begin(record_run, tmp_path / 'first')) == 0  # imports the package, prepares the puzzles
     began = time.perf_counter()
     assert ended(begin(record_run, tmp_path / 'whole')) == 0
-    long = time.perf_counter() - began
-    rng, expected, kills = random.Random(seed), outcome(tmp_path / 'whole'), 0
+    long, expected = time.perf_counter() - began, outcome(tmp_path / 'whole')
     assert outcome(tmp_path / 'first') == expected
-    while time.perf_counter() - began < seconds:
-        out = tmp_path / f'{kills} kills'
+    for k, rng in enumerate(storm_cases):
+        out = tmp_path / str(k)
         both = [begin(record_run, out) for _ in range(2)]
         for _ in range(rng.randrange(1, 9)):
             time.sleep(rng.random() * long / 2)
@@ -45,10 +43,8 @@ def test_whatever_is_killed_the_record_is_the_same(tmp_path, seconds, seed):
             both[victim].kill()
             ended(both[victim])
             both[victim] = begin(record_run, out)
-            kills += 1
         assert [ended(p) for p in both] == [0, 0]
-        assert outcome(out) == expected, f'after {kills} kills'
+        assert outcome(out) == expected
         assert not list((out / 'checkpoints').glob('*'))
         left = {path.name for path in out.rglob('.*') if '.tmp' in path.name}
         assert not left, f'half-written files are left: {left}'
-    print(f'{kills} kills, of a run that takes {long:.1f} s')

@@ -3,6 +3,8 @@
 import json
 import runpy
 import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from safetensors.torch import save_file
 
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine.data import BUILT_IN
-from trm_nbdev.engine.weights import CONFIG, SHIPPED, WEIGHTS, load_model, save_model, shipped_models
+from trm_nbdev.engine.files import digest, read_sealed
+from trm_nbdev.engine.weights import CONFIG, SHIPPED, SUMS, WEIGHTS, load_model, save_model, shipped_models
 from trm_nbdev.model import TRM, TRMConfig, n_parameters
 from trm_nbdev.solving import solved_puzzles, think
 
@@ -64,6 +67,24 @@ def test_models_of_earlier_versions_are_still_read(path):
     assert n_parameters(load_model(path)) > 0
 
 
+def test_the_hashes_are_those_of_sha256sum(folder):
+    shutil.which('sha256sum') or pytest.skip('sha256sum is not installed')
+    check = lambda: subprocess.run(['sha256sum', '--check', SUMS], cwd=folder, capture_output=True, text=True)
+    assert check().stdout.split('\n') == [f'{CONFIG}: OK', f'{WEIGHTS}: OK', '']
+    assert all(check_in(SHIPPED / name) for name in shipped_models())
+    changed(folder / CONFIG, '"n": 2', '"n": 3')
+    assert check().returncode == 1
+
+
+def check_in(folder: Path) -> bool:
+    return subprocess.run(['sha256sum', '--check', '--strict', '--quiet', SUMS], cwd=folder).returncode == 0
+
+
+def resealed(folder: Path) -> None:
+    "Right hashes for whatever is in a folder."
+    (folder / SUMS).write_text(''.join(f'{digest(folder / name)}  {name}\n' for name in (CONFIG, WEIGHTS)))
+
+
 def cut_off(folder: Path) -> None:
     weights = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(weights[: len(weights) // 2])
@@ -83,10 +104,20 @@ def of_integers(folder: Path) -> None:
     save_file({k: w.int() for k, w in load_model(folder).state_dict().items()}, folder / WEIGHTS)
 
 
+def asking_for(**fields: object) -> Callable[[Path], None]:
+    "Other values in config.json."
+
+    def damage(folder: Path) -> None:
+        config = json.loads((folder / CONFIG).read_text())
+        (folder / CONFIG).write_text(json.dumps(config | fields))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     'damage, message',
     [
-        (cut_off, 'holds no model of this package, or a damaged one'),
+        (cut_off, 'or a damaged one'),
         (with_a_layer_too_few, 'Missing key.*blocks.1'),
         (with_a_layer_too_many, 'Unexpected key.*blocks.1'),
         (of_integers, 'weights that are no floating point numbers'),
@@ -95,19 +126,75 @@ def of_integers(folder: Path) -> None:
         (lambda f: (f / CONFIG).write_text('[not JSON'), 'or a damaged one'),
         (lambda f: (f / CONFIG).write_text('[1, 2]'), 'or a damaged one'),
         (lambda f: (f / CONFIG).write_bytes(b'\xff\xfe'), 'or a damaged one'),
-        (lambda f: changed(f / CONFIG, '"n": 2', '"n": -6'), 'n is -6'),
         (lambda f: changed(f / CONFIG, '"n": 2,', ''), 'only one has n'),
-        (lambda f: changed(f / CONFIG, '"hidden_size": 16', '"hidden_size": 32'), 'size mismatch'),
-        (lambda f: changed(f / CONFIG, '"expansion": 4.0', '"expansion": "4"'), 'or a damaged one'),
-        (lambda f: changed(f / CONFIG, '"vocab_size": 8', f'"vocab_size": {10**30}'), 'or a damaged one'),
-        (lambda f: (f / CONFIG).unlink(), 'holds no config.json, expected'),
-        (lambda f: (f / WEIGHTS).unlink(), 'holds no model.safetensors, expected'),
+        (asking_for(n=-6), 'n is -6'),
+        (asking_for(hidden_size=32), 'size mismatch'),
+        (asking_for(expansion='4'), 'or a damaged one'),
+        (asking_for(vocab_size=10**30), 'or a damaged one'),
     ],
 )
 def test_a_damaged_or_foreign_folder_is_refused(damage, message, folder):
     damage(folder)
-    with pytest.raises(ValueError, match=f'(?s){message}'):
+    with pytest.raises(
+        ValueError, match=f'small holds no model .*({CONFIG}|{WEIGHTS}) does not fit its hash in {SUMS}'
+    ):
         load_model(folder)
+    resealed(folder)
+    with pytest.raises(ValueError, match=f'(?s)small holds no model .*{message}'):
+        load_model(folder)
+
+
+@pytest.mark.parametrize('name', [CONFIG, WEIGHTS, SUMS])
+def test_a_missing_file_is_named(name, folder):
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=f'holds no {name}, expected the files that save_model writes'):
+        load_model(folder)
+
+
+@pytest.mark.parametrize('text', ['', 'nonsense', '\n\n', f'{"0" * 64}  {CONFIG}\n', '\0', 'a b\n' * 200_000])
+def test_hashes_that_are_none(text, folder):
+    (folder / SUMS).write_text(text)
+    with pytest.raises(ValueError, match='or a damaged one'):
+        load_model(folder)
+
+
+def with_a_long_header(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((10**8).to_bytes(8, 'little') + b' ' * 10**8)
+
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='the peak of memory is read in /proc')
+@pytest.mark.parametrize(
+    'damage',
+    [
+        asking_for(hidden_size=80_000),
+        asking_for(hidden_size=10**6),
+        asking_for(layers=10**7),
+        asking_for(layers=10, answer_layers=10**7),
+        asking_for(vocab_size=10**9),
+        asking_for(puzzle_emb_len=10, puzzle_emb_ndim=160, num_puzzle_identifiers=10**9),
+        asking_for(mixer='attention', positions='learned', seq_len=10**10),
+        asking_for(multiple=10**9),
+        asking_for(expansion=1e9),
+        asking_for(n=10**12, features='multi-scale-z'),
+        lambda f: (save_model(TRM(replace(SMALL, mixer='attention')), f), asking_for(seq_len=10**8)(f)),
+        lambda f: (f / CONFIG).write_text('[' * 10**6),
+        lambda f: (f / CONFIG).write_text('[' * 10**8),
+        with_a_long_header,
+    ],
+)
+def test_what_is_refused_takes_no_memory(damage, folder):
+    damage(folder)
+    resealed(folder)
+    Path('/proc/self/clear_refs').write_text('5')  # begins the measurement of the peak anew
+    before = memory('VmRSS')
+    with pytest.raises(ValueError, match='small holds no model'):
+        load_model(folder)
+    assert memory('VmHWM') - before < 300
+
+
+def memory(kind: str) -> float:
+    "MiB of this process."
+    return next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith(kind)) / 1024
 
 
 @pytest.mark.parametrize('typo', ['sudoku-5x5', 'results/typo/small', '/nowhere/small', '../typo', ''])
@@ -121,7 +208,7 @@ def test_a_model_on_the_hub_is_downloaded_without_anything_else(folder, monkeypa
     calls = []
     monkeypatch.setattr(huggingface_hub, 'snapshot_download', lambda *a, **k: calls.append((a, k)) or str(folder))
     assert load_model('owner/name', revision='v1').config == SMALL
-    assert calls == [(('owner/name',), dict(revision='v1', allow_patterns=[CONFIG, WEIGHTS]))]
+    assert calls == [(('owner/name',), dict(revision='v1', allow_patterns=[CONFIG, WEIGHTS, SUMS]))]
 
 
 def test_a_folder_of_the_same_name_needs_a_path(folder, monkeypatch):
@@ -135,12 +222,13 @@ def test_a_folder_of_the_same_name_needs_a_path(folder, monkeypatch):
 
 
 def record_of(name: str) -> dict:
-    return json.loads((SHIPPED / name / 'record.json').read_text(encoding='utf-8'))
+    return read_sealed(SHIPPED / name / 'record.json')
 
 
 @pytest.mark.parametrize('name', shipped_models())
 def test_a_shipped_model_is_that_of_its_record_and_its_card(name):
     model, record = load_model(name), record_of(name)
+    assert record['weights_sha256'] == digest(SHIPPED / name / WEIGHTS)
     assert TRMConfig(**record['model']) == model.config and record['parameters'] == n_parameters(model)
     assert (SHIPPED / name / 'README.md').read_text(encoding='utf-8') == SHIP['card'](name, record)
     assert huggingface_hub.ModelCard.load(SHIPPED / name / 'README.md').data.license == 'apache-2.0'
@@ -166,7 +254,7 @@ def test_a_shipped_model_solves_what_its_record_says(name, n=128):
 def test_a_model_is_shipped_with_its_own_record_only(tmp_path, folder):
     source = SHIPPED / 'sudoku-6x6'
     place = SHIP['ship'](source / 'record.json', source, 'mine', tmp_path / 'shipped')
-    assert sorted(f.name for f in place.iterdir()) == ['README.md', CONFIG, WEIGHTS, 'record.json']
+    assert sorted(f.name for f in place.iterdir()) == ['README.md', SUMS, CONFIG, WEIGHTS, 'record.json']
     assert "load_model('mine')" in (place / 'README.md').read_text() and load_model(place)
     with pytest.raises(ValueError, match='holds another model than that of'):
         SHIP['ship'](source / 'record.json', folder, 'mine', tmp_path / 'shipped')

@@ -1,11 +1,11 @@
 "Ship a trained model with the package: python tools/ship.py RECORD MODEL_FOLDER NAME"
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from trm_nbdev.engine.weights import CONFIG, SHIPPED, WEIGHTS
+from trm_nbdev.engine.files import digest, read_sealed
+from trm_nbdev.engine.weights import CONFIG, SHIPPED, SUMS, WEIGHTS, load_model
 
 CARD = """---
 library_name: trm_nbdev
@@ -80,12 +80,13 @@ def card(name: str, record: dict[str, Any]) -> str:
 
 def ship(record: Path, folder: Path, name: str, shipped: Path = SHIPPED) -> Path:
     "Copy a model and its record to the package's models, and write its card; ValueError if they do not fit."
-    content = json.loads(record.read_text(encoding='utf-8'))
-    if json.loads((folder / CONFIG).read_text(encoding='utf-8')) != content['model']:
+    content = read_sealed(record)
+    load_model(folder)  # is it whole?
+    if digest(folder / WEIGHTS) != content['weights_sha256']:
         raise ValueError(f'{folder} holds another model than that of {record}')
     place = shipped / name
     place.mkdir(parents=True, exist_ok=True)
-    for file in (folder / CONFIG, folder / WEIGHTS):
+    for file in (folder / CONFIG, folder / WEIGHTS, folder / SUMS):
         (place / file.name).write_bytes(file.read_bytes())
     (place / 'record.json').write_bytes(record.read_bytes())
     (place / 'README.md').write_text(card(name, content), encoding='utf-8')

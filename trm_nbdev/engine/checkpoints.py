@@ -6,9 +6,9 @@
 __all__ = ['kept_steps', 'save_checkpoint', 'load_checkpoint']
 
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #8f759cff
-import json
 import re
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .files import replacing, sha256
+from .files import digest, read_sealed, replacing, sealed
 
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #83478231
 def kept_steps(
@@ -33,22 +33,33 @@ def save_checkpoint(
     tensors: dict[str, Tensor],  # all that is large
     rest: dict[str, Any],  # what JSON can hold
 ) -> None:
-    "Write a checkpoint, and delete all older ones but the last; OSError if it cannot be written."
+    "Write a checkpoint, and delete all others but the one before; OSError, and nothing new, if it cannot be written."
     folder.mkdir(parents=True, exist_ok=True)
     weights, index = _files(folder, step)
-    with replacing(weights) as new:
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, new)
-    with replacing(index) as new:
-        new.write_text(json.dumps(dict(step=step, sha256=sha256(weights), rest=rest)), encoding='utf-8')
-    for old in kept_steps(folder)[2:]:
-        for path in reversed(_files(folder, old)):  # the JSON file first: without it, the tensors do not count
-            path.unlink(missing_ok=True)
-    for path in folder.glob('.step_*.tmp.*'):  # left by a process that was killed while it wrote
-        path.unlink(missing_ok=True)
+    try:
+        with replacing(weights) as new:
+            save_file({k: v.detach().contiguous() for k, v in tensors.items()}, new)
+        with replacing(index) as new:
+            new.write_text(sealed(dict(step=step, tensors=digest(weights), rest=rest)), encoding='utf-8')
+    except (OSError, SafetensorError) as e:  # the second is what safetensors makes of a full disk
+        with suppress(OSError):
+            weights.unlink(missing_ok=True)  # without the JSON file it would only take room
+        raise OSError(f'{folder}: {e}') from e
+    _tidy_up(folder, step)
 
 
 def _files(folder: Path, step: int) -> tuple[Path, Path]:
     return folder / f'step_{step}.safetensors', folder / f'step_{step}.json'
+
+# %% ../../nbs/4_engine_room/09_checkpoints.ipynb #25f77915
+def _tidy_up(folder: Path, step: int) -> None:
+    "Delete all but the checkpoint of this step and the one before; what cannot be deleted stays."
+    last_two = [k for k in kept_steps(folder) if k <= step][:2]
+    keep = {path for k in last_two for path in _files(folder, k)}
+    for path in [*sorted(folder.glob('step_*')), *folder.glob('.step_*.tmp.*')]:
+        if path not in keep:
+            with suppress(OSError):
+                path.unlink()
 
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #e5e1d5d2
 def load_checkpoint(
@@ -60,9 +71,11 @@ def load_checkpoint(
     for step in kept_steps(folder):
         weights, index = _files(folder, step)
         try:
-            about = json.loads(index.read_text(encoding='utf-8'))
-            if sha256(weights) != about['sha256']:
-                raise ValueError('the hash of its tensors is wrong')
+            about = read_sealed(index)
+            if about['step'] != step:
+                raise ValueError(f'{index.name} is that of step {about["step"]}')
+            if digest(weights) != about['tensors']:
+                raise ValueError(f'{weights.name} does not fit the hash in {index.name}')
             return step, load_file(weights), about['rest']
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
             told = f'the checkpoint of step {step} in {folder} is damaged ({e}): trying the one before it'

@@ -31,7 +31,7 @@ from matplotlib.figure import Figure
 from platformdirs import user_cache_path
 
 from . import arc_files, maze_maker, sudoku_maker, sudoku_solver
-from .files import csv_folder, replacing, sha256
+from .files import csv_folder, digest, replacing, sha256
 from ..puzzles import arc, maze, sudoku
 from ..puzzles.pictures import Movie
 from ..tokens import Augment, PuzzleSet, Splits, keep_identifiers
@@ -381,7 +381,7 @@ def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
             for name in _ARRAYS:
                 np.save(new / f'{part}_{name}.npy', getattr(getattr(splits, part), name))
         data.pack(splits, new)
-        files = {path.name: sha256(path) for path in sorted(new.iterdir())}
+        files = {path.name: digest(path) for path in sorted(new.iterdir())}
         (new / 'index.json').write_text(json.dumps({'files': files, 'hash': _hash(files)}), encoding='utf-8')
 
 
@@ -399,8 +399,8 @@ def is_whole(place: Path) -> bool:
     try:
         index = json.loads((place / 'index.json').read_text(encoding='utf-8'))
         files = index['files'].items()
-        return index['hash'] == _hash(index['files']) and all(sha256(place / name) == known for name, known in files)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return index['hash'] == _hash(index['files']) and all(digest(place / name) == known for name, known in files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

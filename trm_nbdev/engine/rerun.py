@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAST', 'OPTIONS', 'experiments', 'selected', 'default_parameters', 'Outcome', 'execute', 'status', 'worker_context',
            'begin_worker', 'in_processes', 'failure', 'train_all', 'changes_of', 'parser', 'Plan', 'plan', 'check_mode',
-           'check_files', 'row_specs', 'run_row', 'execute_all', 'summary', 'main']
+           'check_files', 'row_specs', 'run_row', 'execute_all', 'summary', 'verified', 'main']
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #f6f27ff8
 import argparse
@@ -52,7 +52,7 @@ from trm_nbdev.engine.plan import (
     work,
 )
 from .progress import progress
-from .runs import read_record, record_path, run, usable_cores
+from .runs import read_record, record_path, run, usable_cores, verify
 from ..model import TRMConfig
 from ..training import TrainConfig
 
@@ -170,13 +170,11 @@ def status(
     "What is being trained right now."
     parts = []
     for path in sorted(logs.glob('*/metrics.jsonl')):
-        try:
-            written, now = path.stat().st_mtime, json.loads(path.read_text().splitlines()[-1])
-        except (OSError, ValueError, IndexError):
-            continue  # begun anew, or being written right now
-        if written >= max(since, time.time() - 60) and now['step'] < now['of']:
-            name = re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.parent.name)
-            parts.append(f'{name} {now["step"] / now["of"]:.0%} {now["rate"]:.0f}/s')
+        name = re.sub('^sudoku-(extreme|.*?-(minimal|clues))-|-steps.*', '', path.parent.name)
+        with suppress(Exception):  # begun anew, being written right now, or damaged: a log is no reason to stop
+            now = json.loads(path.read_text().splitlines()[-1])
+            if path.stat().st_mtime >= max(since, time.time() - 60) and now['step'] < now['of']:
+                parts.append(f'{name} {now["step"] / now["of"]:.0%} {now["rate"]:.0f}/s')
     return ' · '.join(parts)
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #b046ac2b
@@ -320,6 +318,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'jobs': dict(type=int, metavar='N', help='processes at a time (default: one per core; one on a GPU)'),
     'notebooks': dict(metavar='PATH', help='folder of the experiments (default: nbs/3_experiments of the checkout)'),
     'force': dict(action='store_true', help='train everything anew, recorded or not'),
+    'verify': dict(
+        action='store_true',
+        help='train and write nothing; say of every record and model, with the hashes that they carry, whether it is '
+        'whole, damaged, or stale (of no use to the code of today); the exit code is 1 if something is damaged',
+    ),
     'tensorboard': dict(
         action='store_true', help='write curves for tensorboard --logdir PATH/tensorboard, with the PATH of --out'
     ),
@@ -541,12 +544,38 @@ def summary(
     end = f'{failed} of {len(outcomes)} failed' if failed else 'all well'
     return '\n'.join([*lines, f'\n{end} after {seconds / 60:.1f} minutes; results in {out}'])
 
+# %% ../../nbs/4_engine_room/16_rerun.ipynb #fa71d9d6
+def verified(
+    a: argparse.Namespace,  # from `parser`, with --verify
+) -> int:  # exit code: 0 nothing is damaged, 1 something is, 2 wrong arguments
+    "Print what `verify` finds in the folder of a profile."
+    others = [name for name in OPTIONS if getattr(a, name) and name not in ('verify', 'profile', 'data', 'out', 'jobs')]
+    try:
+        if others:
+            raise ValueError(f'--verify trains nothing: expected it without --{", --".join(others)}')
+        profile_of(a.profile)
+        out = Path(a.out) if a.out else out_folder(None, a.profile, a.data)
+        if not (found := verify(out)):
+            raise FileNotFoundError(
+                f'{out} holds no records and no models, expected them in its folders runs and models'
+            )
+    except (ValueError, OSError) as e:
+        print(f'trm-rerun: {e}', file=sys.stderr)
+        return 2
+    print(*(f'{state:10} {name}{": " * bool(why)}{why}' for name, state, why in found), sep='\n')
+    states = [state for _, state, _ in found]
+    counts = ', '.join(f'{states.count(state)} {state}' for state in ('whole', 'stale', 'damaged', 'no record'))
+    print(f'\n{out}: {counts}')
+    return int('damaged' in states)
+
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #3391c5ea
 def main(
     argv: Sequence[str] | None = None,  # arguments; default: those of the command line
 ) -> int:  # exit code: 0 all well, 1 something failed, 2 wrong arguments, 130 interrupted
     "The command trm-rerun."
     a = parser().parse_args(argv)
+    if a.verify:
+        return verified(a)
     if a.run:
         return run_row(a)
     try:

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
-           'record_path', 'model_path', 'read_record', 'run', 'run_model', 'run_rows', 'recorded_rows', 'same_result',
-           'check']
+           'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'run_model',
+           'kept_model', 'run_rows', 'recorded_rows', 'same_result', 'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -22,7 +22,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,19 @@ import torch
 from filelock import FileLock, Timeout
 
 import trm_nbdev
-from .data import SUDOKU, ArcData, BenchmarkData
+from .checkpoints import kept_steps
+from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData
 from .devices import broadcast_decision, rank, ranks, think_together
-from .files import replacing
-from .long_runs import averaged_weights, cxx, fixed_threads, train_resumable
+from .files import digest, read_sealed, replacing, sealed
+from .long_runs import averaged_weights, can_compile, cxx, fixed_threads, train_resumable
 from .plan import PROTOCOL, RunSpec, data_of, out_folder, profile_of, project_root, run_spec, run_specs
-from .weights import load_model, save_model
-from ..model import TRM, n_parameters
+from .weights import WEIGHTS, load_model, save_model
+from ..model import TRM, TRMConfig, n_parameters
 from ..puzzles.arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from ..recursion import residuals
 from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize
 from ..tokens import PuzzleSet
-from ..training import Training
+from ..training import TrainConfig, Training
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #f9b498dd
 _BLOCK = 16_384  # puzzles whose answers are held in memory at a time
@@ -239,18 +240,18 @@ def train_and_test(
     keep: Path | None = None,  # folder for the averaged model, see `load_model`; None: not kept
     checkpoints: Path | None = None,  # folder to resume from, see `train_resumable`
 ) -> dict:  # the record
-    "Train or continue training, then test, and describe the result."
+    "Train or continue training, then test, and describe the result; OSError if the model cannot be written."
     splits, model = spec.data.load(), spec.model
     if isinstance(splits, ArcSplits):
         model = replace(model, num_puzzle_identifiers=splits.num_puzzle_identifiers)
     t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
-    if keep and rank() == 0:
-        with replacing(keep) as new:
-            save_model(t.average, new)
+    weights = _save(t.average, keep, spec, checkpoints) if keep and rank() == 0 else None
     started = time.perf_counter()
     with fixed_threads(spec.train_config.threads):
         results = final_test(t, spec.data, spec.train_config.batch_size)
-    return _specified(spec, t) | _measured(spec, t, results, time.perf_counter() - started)
+    return (
+        _specified(spec, t) | _measured(spec, t, results, time.perf_counter() - started) | {'weights_sha256': weights}
+    )
 
 
 def _specified(spec: RunSpec, t: Training) -> dict:
@@ -289,6 +290,28 @@ def _measured(spec: RunSpec, t: Training, results: dict, test_seconds: float) ->
         finished=time.time(),
     )
 
+# %% ../../nbs/4_engine_room/14_runs.ipynb #afe616cb
+def _save(model: TRM, folder: Path, spec: RunSpec, checkpoints: Path | None) -> str:
+    "Write a trained model; returns the hash of its weights."
+    with _after_training(spec, folder, checkpoints), replacing(folder) as new:
+        save_model(model, new)
+        return digest(new / WEIGHTS)
+
+
+@contextmanager
+def _after_training(spec: RunSpec, path: Path, checkpoints: Path | None) -> Iterator[None]:
+    "If `path` cannot be written inside the `with`: OSError that says what is kept of the finished training."
+    try:
+        yield
+    except OSError as e:
+        kept, oldest = kept_steps(checkpoints) if checkpoints else [], os.environ.get('TRM_RETRAIN_BEFORE')
+        where = (
+            f'goes on from its checkpoint of step {kept[0]}, which is kept in {checkpoints}' if kept else 'begins anew'
+        )
+        force = f' (with TRM_RETRAIN_BEFORE={oldest} in place of --force)' if oldest else ''
+        told = f'{spec.id}: the training is finished, but {path} cannot be written: {e}'
+        raise OSError(f'{told}. When there is room, the same command {where}{force}') from e
+
 # %% ../../nbs/4_engine_room/14_runs.ipynb #b8e05d7f
 def metrics_path(
     spec: RunSpec,  # a run
@@ -308,7 +331,7 @@ def _train_reported(spec: RunSpec, out: Path, keep: Path | None = None, checkpoi
                 write(now)
                 if draw:
                     draw(now)
-            except OSError as e:
+            except Exception as e:  # a full disk, a damaged file, TensorBoard: whatever it is, the training goes on
                 warnings.warn(f'step {now["step"]} of {spec.id} is not reported: {e}', stacklevel=2)
 
         return train_and_test(spec, log, keep, checkpoints)
@@ -316,27 +339,29 @@ def _train_reported(spec: RunSpec, out: Path, keep: Path | None = None, checkpoi
 # %% ../../nbs/4_engine_room/14_runs.ipynb #660cf072
 def _metrics_writer(path: Path) -> Callable[[dict], None]:
     "Adds a line to a file; the first call drops incomplete lines, and those of the same and later steps."
-    path.parent.mkdir(parents=True, exist_ok=True)
     begun = False
 
     def write(now: dict) -> None:
         nonlocal begun
         if not begun:
-            lines = path.read_text().splitlines() if path.is_file() else []
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_bytes().splitlines() if path.is_file() else []
             with replacing(path) as new:
-                new.write_text(''.join(f'{line}\n' for line in lines if _step(line) < now['step']))
-        begun = True
+                new.write_bytes(b''.join(line + b'\n' for line in lines if _step(line) < now['step']))
+        begun = False  # until the line is there
         with path.open('a') as f:
             f.write(json.dumps(now) + '\n')
+        begun = True
 
     return write
 
 
-def _step(line: str) -> float:
-    "The step that a line reports; infinite for an incomplete line."
+def _step(line: bytes) -> float:
+    "The step that a line reports; infinite for one that is incomplete or damaged."
     try:
-        return json.loads(line)['step']
-    except ValueError:
+        step = json.loads(line.decode())['step']
+        return step if type(step) is int else float('inf')
+    except (ValueError, LookupError, TypeError, RecursionError):
         return float('inf')
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #3f42dfae
@@ -360,7 +385,8 @@ def _tensorboard_writer(folder: Path) -> Iterator[Callable[[dict], None]]:
         yield draw
     finally:
         if writer:
-            writer.close()
+            with suppress(Exception):  # what could not be written has been told
+                writer.close()
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #2133a42b
 def record_path(
@@ -379,19 +405,57 @@ def model_path(
     return Path(out) / 'models' / spec.id
 
 
+_KEYS = set(
+    'id key protocol benchmark data model how seed parameters depth compiled curve results ranks seconds samples_per_s '
+    'machine finished weights_sha256'.split()
+)
+_SCORES = set('solved puzzles exact low high cells exact_by_step cells_by_step which'.split())
+
+
+def whole_record(
+    path: Path,  # of a record
+) -> dict:
+    "Read a record; ValueError with the file's name if it is damaged or incomplete, OSError if it cannot be read."
+    record = read_sealed(path)
+    try:
+        lacks = [_KEYS - record.keys(), *(_SCORES - record['results'][weights].keys() for weights in ('ema', 'raw'))]
+    except (KeyError, TypeError, AttributeError):
+        lacks = [{'results'}]
+    if missing := sorted(set().union(*lacks)):
+        raise ValueError(f'{path} is damaged: it lacks {", ".join(missing)}')
+    return record
+
+
+def whole_records(
+    out: Path,  # results/<profile>
+) -> list[dict]:  # of any age and protocol
+    "All records in a folder, in the order of their names; a warning names each that is damaged."
+    records = []
+    for path in sorted((out / 'runs').glob('[!.]*.json')):
+        try:
+            records.append(whole_record(path))
+        except (OSError, ValueError) as e:
+            warnings.warn(f'{e}: it does not count', stacklevel=2)
+    return records
+
+# %% ../../nbs/4_engine_room/14_runs.ipynb #08ec245a
 def read_record(
     spec: RunSpec,  # a run
     out: Path,  # results/<profile>
     any_age: bool = False,  # ignore TRM_RETRAIN_BEFORE
 ) -> dict | None:  # None: there is none that counts
-    "Read a record; one that is damaged, of another run, or older than TRM_RETRAIN_BEFORE does not count."
-    oldest = 0 if any_age else _retrain_before()
+    "Read a record; one that is older than TRM_RETRAIN_BEFORE, damaged (with a warning), or another's does not count."
+    path = record_path(spec, out)
     try:
-        record = json.loads(record_path(spec, out).read_text())
-        counts = record['key'] == spec.key and 'results' in record and record['finished'] >= oldest
-    except (OSError, ValueError, KeyError, TypeError):
+        record = whole_record(path)
+        if record['key'] != spec.key:
+            raise ValueError(f'{path} is the record of another run, {record["id"]}')
+    except FileNotFoundError:
         return None
-    return record if counts else None
+    except (OSError, ValueError) as e:
+        warnings.warn(f'{e}: it does not count', stacklevel=2)
+        return None
+    return record if any_age or record['finished'] >= _retrain_before() else None
 
 
 def _retrain_before() -> float:
@@ -410,7 +474,7 @@ def run(
         with _locked(spec, out, wait):
             if broadcast_decision(read_record(spec, out) is None):
                 _train_and_record(spec, out)
-    return json.loads(path.read_text())
+    return whole_record(path)
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #8e6964c8
 @contextmanager
@@ -440,8 +504,8 @@ def _train_and_record(spec: RunSpec, out: Path) -> None:
         print(f'{path.name} is damaged or out of date: training it again')
     record = _train_reported(spec, out, model_path(spec, out), checkpoints)
     if rank() == 0:
-        with replacing(path) as new:
-            new.write_text(json.dumps(record, separators=(',', ':')) + '\n')
+        with _after_training(spec, path, checkpoints), replacing(path) as new:
+            new.write_text(sealed(record))
         shutil.rmtree(checkpoints, ignore_errors=True)
     broadcast_decision(True)  # the other processes wait until the record is written
 
@@ -459,13 +523,36 @@ def run_model(
     spec: RunSpec,  # what to run
     out: Path,  # results/<profile>
 ) -> TRM:  # on the CPU
-    "The averaged model of a run: read if it is kept, else trained again."
-    run(spec, out)
-    kept = model_path(spec, out)
+    "The averaged model of a run: read if it is kept and whole, else trained again."
+    record, folder = run(spec, out), model_path(spec, out)
     with _locked(spec, out):
-        if not (kept / 'model.safetensors').is_file():
-            _train_reported(spec, out, kept)
-        return load_model(kept)
+        try:
+            model, remark = kept_model(folder, record)
+        except ValueError as e:
+            print(f'{e}: training it again')
+            _train_reported(spec, out, folder)
+            return load_model(folder)
+        if remark:
+            warnings.warn(f'{folder}: {remark}', stacklevel=2)
+        return model
+
+
+def kept_model(
+    folder: Path,  # from `model_path`
+    record: dict,  # of the same run
+) -> tuple[TRM, str]:  # on the CPU; and a remark, mostly empty
+    "Read the model of a run; ValueError with the folder's name if it is missing, damaged or another than the record's."
+    if not folder.is_dir():
+        raise ValueError(f'{folder} is missing')
+    model, recorded = load_model(folder), record['weights_sha256']
+    if asdict(model.config) != record['model']:
+        raise ValueError(f'{folder} holds another model than that of its record')
+    if recorded in (None, digest(folder / WEIGHTS)):
+        return model, ''
+    compiled = record['how']['compiled'] and can_compile(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
+    if _same_kind_of_machine(record, dict(compiled=compiled, ranks=ranks(), machine=machine())):
+        raise ValueError(f'{folder} has other weights than those of its record')
+    return model, 'its weights are not those of its record, which was made on another kind of machine'
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #3972dbad
 def run_rows(
@@ -496,7 +583,7 @@ def recorded_rows(
 ) -> dict[str, list[dict]]:  # row -> a record for each seed that has one; rows without any are left out
     "The existing records, of any age. Errors as in `data_of`, but only if the benchmark has any records."
     where = out_folder(out, profile, data)
-    if not any(f'"benchmark":"{benchmark}"' in path.read_text() for path in (where / 'runs').glob('*.json')):
+    if not any(record['benchmark'] == benchmark for record in whole_records(where)):
         return {}
     specs = run_specs(rows, profile, seeds, data, benchmark)
     found = {k: read_record(spec, where, any_age=True) for k, spec in specs.items()}
@@ -544,3 +631,66 @@ def check(
     with _locked(spec, where):
         made = _train_reported(spec, where)
     return same_result(json.loads(json.dumps(made)), kept)
+
+# %% ../../nbs/4_engine_room/14_runs.ipynb #22b3c929
+def verify(
+    out: Path,  # results/<profile>
+) -> list[tuple[str, str, str]]:  # file or folder; 'whole', 'stale', 'damaged' or 'no record'; and why
+    "What is in a folder of results."
+    records, found = {}, []
+    for path in sorted((out / 'runs').glob('[!.]*.json')):
+        try:
+            records[path.stem] = record = whole_record(path)
+            stale = _why_stale(record, path)
+            found.append((f'runs/{path.name}', 'stale' if stale else 'whole', stale))
+        except (OSError, ValueError) as e:
+            found.append((f'runs/{path.name}', 'damaged', str(e)))
+    for folder in sorted((out / 'models').glob('[!.]*')):
+        try:
+            if folder.name in records:
+                found.append((f'models/{folder.name}', 'whole', kept_model(folder, records[folder.name])[1]))
+            elif load_model(folder):
+                found.append((f'models/{folder.name}', 'no record', ''))
+        except ValueError as e:
+            found.append((f'models/{folder.name}', 'damaged', str(e)))
+    return found
+
+
+def _why_stale(record: dict, path: Path) -> str:  # empty: it is not
+    "Why no run of today would read a record; ValueError if it is not what its key and its name say."
+    if record['protocol'] != PROTOCOL:
+        return f"it was made under protocol {record['protocol']}, and today's is {PROTOCOL}"
+    for name, kind in (('model', TRMConfig), ('how', TrainConfig)):
+        if wrong := record[name].keys() ^ {f.name for f in fields(kind)}:
+            return f'{name} and {kind.__name__} differ in their fields, only one has {", ".join(sorted(wrong))}'
+    if record['id'] != path.stem or record['key'] != _key_of(record):
+        raise ValueError(f'{path} is damaged: its name, its key and its content do not fit')
+    return _other_puzzles(record)
+
+# %% ../../nbs/4_engine_room/14_runs.ipynb #7562ce72
+def _key_of(record: dict) -> str:
+    "The key that the content of a record should have."
+    arc = dict(num_puzzle_identifiers=1) if 'ARC' in record['benchmark'] else {}  # known only when the tasks are read
+    how = {k: v for k, v in record['how'].items() if k != 'recompute'}
+    content = dict(
+        protocol=PROTOCOL, data=_puzzles_of(record), model=record['model'] | arc, how=how, seed=record['seed']
+    )
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _puzzles_of(record: dict) -> dict:
+    "The specification of a record's puzzles."
+    added = {f'{part}_{what}' for part in ('train', 'valid', 'test') for what in ('puzzles', 'digest')}
+    return {k: v for k, v in record['data'].items() if k not in added}
+
+
+def _other_puzzles(record: dict) -> str:  # empty: they are the same
+    "Would the same fields give other puzzles today? Of real files we cannot tell, without the files."
+    kind: Any = type(BUILT_IN[record['benchmark']])
+    recorded = _puzzles_of(record)
+    if any(k.endswith(('.csv', '.json')) for k in recorded):
+        return ''
+    given = {f.name: recorded[f.name] for f in fields(kind) if f.name in recorded}
+    today = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}).specification()
+    wrong = [k for k in today.keys() | recorded.keys() if json.dumps(today.get(k)) != json.dumps(recorded.get(k))]
+    return f'its puzzles are made differently today: {", ".join(sorted(wrong))}' if wrong else ''

@@ -11,9 +11,7 @@ __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSI
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #ae729d77
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -32,6 +30,7 @@ from scipy.special import stdtrit
 from ..baselines import BASE, COLUMNS, FOUR_MODELS, NOT_AVERAGED, PRESETS, ROWS, TABLE3_ROWS
 from .files import replacing
 from .plan import PROTOCOL
+from .runs import whole_records
 from ..model import TRM, TRMConfig, n_parameters
 from ..puzzles.pictures import Movie
 from ..solving import wilson
@@ -642,11 +641,7 @@ def caption(
 # %% ../../nbs/4_engine_room/15_tables.ipynb #db6c7143
 def all_records(out: Path) -> list[dict]:
     "Every record in a folder results/<profile> that counts for the present code, whichever notebook it belongs to."
-    records = []
-    for path in sorted((out / 'runs').glob('*.json')):
-        with suppress(ValueError):
-            records.append(json.loads(path.read_text()))  # damaged: it will be trained again
-    return [r for r in records if r.get('protocol') == PROTOCOL and 'results' in r]
+    return [record for record in whole_records(out) if record['protocol'] == PROTOCOL]
 
 
 def provenance(records: Sequence[dict]) -> str:  # Markdown
