@@ -55,14 +55,15 @@ def kind_of(process: psutil.Process, parent: int) -> str:
 
 
 def kill_one(p: subprocess.Popen, rng: random.Random) -> str | None:
-    "Kill a process of the command; one time in ten the command itself. Returns which it was."
+    "Kill the command itself, one time in ten, or else one of its processes, if it has any. Returns which it was."
     with suppress(psutil.NoSuchProcess):
         main = psutil.Process(p.pid)
-        servers = {child.pid for child in main.children()}
-        victim = main if rng.random() < 0.1 else rng.choice([main, *main.children(recursive=True)][1:] or [main])
-        what = 'a worker' if victim.ppid() in servers else kind_of(victim, p.pid)
-        victim.kill()
-        return what
+        servers, helpers = {child.pid for child in main.children()}, main.children(recursive=True)
+        if (alone := rng.random() < 0.1) or helpers:
+            victim = main if alone else rng.choice(helpers)
+            what = 'a worker' if victim.ppid() in servers else kind_of(victim, p.pid)
+            victim.kill()
+            return what
     return None
 
 
