@@ -115,6 +115,23 @@ def rerun(*words: object, cwd: Path, **env: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[float], Path]]:
+    "Makes a disk of so many KiB; returns the folder under which it is mounted."
+    place = tmp_path / 'disk'
+    mount = ['mount', '-t', 'tmpfs', 'tmpfs', str(place), '-o']
+
+    def make(size: float) -> Path:
+        place.mkdir()
+        if shutil.which('mount') is None or subprocess.run([*mount, f'size={size}k'], capture_output=True).returncode:
+            pytest.skip('only root may make a small disk')
+        return place
+
+    yield make
+    if place.is_mount():
+        subprocess.run(['umount', '--lazy', str(place)], check=True)
+
+
 @pytest.fixture(scope='session')
 def root() -> Path:
     "The checkout. No test writes to it."

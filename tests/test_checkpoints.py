@@ -3,20 +3,25 @@
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import begin, ended
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from trm_nbdev.engine.checkpoints import load_checkpoint, save_checkpoint
+from trm_nbdev.engine import checkpoints
+from trm_nbdev.engine.checkpoints import kept_steps, load_checkpoint, save_checkpoint
 from trm_nbdev.engine.data import SudokuData
-from trm_nbdev.engine.long_runs import train_resumable
+from trm_nbdev.engine.long_runs import Checkpointer, train_resumable
 from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig
@@ -94,17 +99,111 @@ def test_a_checkpoint_that_was_never_finished_is_passed_over_without_a_warning(t
     assert load_checkpoint(tmp_path)[0] == 10 and not recwarn.list
 
 
-def test_a_disk_without_room_costs_checkpoints_and_not_the_training(tmp_path, monkeypatch):
-    def full(*args):
-        raise OSError(28, 'No space left on device')
+TINY = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
+PUZZLES = SudokuData(n_train=8, n_valid=2, n_test=2)
 
-    monkeypatch.setattr('trm_nbdev.engine.checkpoints.save_file', full)
-    config = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2)
-    train_config = TrainConfig(steps=3, batch_size=4, warmup=1, weight_decay=0.1, evaluations=1)
+
+def train_tiny(folder, steps=6, every=0.0, log=None):
+    recipe = TrainConfig(steps=steps, batch_size=4, warmup=1, weight_decay=0.1, evaluations=3)
+    return train_resumable(TINY, recipe, PUZZLES.load(), checkpoints=folder, every=every, log=log)
+
+
+def interrupted(folder, monkeypatch):
+    "A training that ends at its last but one step, with a checkpoint after each."
+
+    def stop(now):
+        if now['step'] == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr(Checkpointer, 'next', property(lambda _: 0, lambda *_: None), raising=False)  # it is always time
+        train_tiny(folder, log=stop)
+
+
+def a_digit_of(key):
+    "Change the first digit of a number in a JSON file."
+    later = lambda m: m[1] + str((int(m[2]) + 1) % 10)
+    return lambda file: file.write_text(re.sub(rf'("{key}":)(\d)', later, file.read_text(), count=1))
+
+
+@pytest.mark.parametrize('key', ['loss', 'valid_cells', 'samples', 'seconds', 'seed', 'hidden_size', 'step'])
+def test_a_digit_changed_in_the_json_file_costs_this_checkpoint_only(key, tmp_path, monkeypatch):
+    whole = train_tiny(None)
+    interrupted(tmp_path, monkeypatch)
+    assert kept_steps(tmp_path) == [5, 4]
+    text = (tmp_path / 'step_5.json').read_text()
+    a_digit_of(key)(tmp_path / 'step_5.json')
+    assert (tmp_path / 'step_5.json').read_text() != text
+    with pytest.warns(UserWarning, match='the checkpoint of step 5 in .* is damaged') as warned:
+        again = train_tiny(tmp_path)
+    assert len(warned) == 1
+    assert again.curve == whole.curve and torch.equal(again.model.output_head.weight, whole.model.output_head.weight)
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(tmp_path):
+    for step in (10, 20):
+        save_checkpoint(tmp_path, step, {'w': torch.full((3,), float(step))}, {})
+    for ending in ('json', 'safetensors'):
+        shutil.copy(tmp_path / f'step_10.{ending}', tmp_path / f'step_40.{ending}')
+    with pytest.warns(UserWarning, match='step 40 in .* is damaged .*step_40.json is that of step 10'):
+        assert load_checkpoint(tmp_path)[0] == 20
+
+
+def test_damaged_checkpoints_do_not_push_out_those_of_the_training_that_began_anew(tmp_path):
+    for step in (90, 100):
+        save_checkpoint(tmp_path, step, {'w': torch.zeros(3)}, {})
+        cut_off(tmp_path / f'step_{step}.json')
+    with pytest.warns(UserWarning, match='is damaged'):
+        assert load_checkpoint(tmp_path) is None
+    for step in (10, 20, 30):
+        save_checkpoint(tmp_path, step, {'w': torch.zeros(3)}, {})
+        assert load_checkpoint(tmp_path)[0] == step
+    assert kept_steps(tmp_path) == [30, 20] and len(list(tmp_path.iterdir())) == 4
+
+
+class Full:
+    "A disk without room: what is written through `name` fails, as safetensors and Python fail there."
+
+    def __init__(self, monkeypatch, name, error):
+        self.room, place = False, f'trm_nbdev.engine.checkpoints.{name}'
+        original = getattr(checkpoints, name)
+
+        def write(*args):
+            if not self.room:
+                raise error
+            return original(*args)
+
+        monkeypatch.setattr(place, write)
+
+
+@pytest.mark.filterwarnings('ignore:no checkpoint')
+@pytest.mark.parametrize(
+    'name, error',
+    [
+        ('save_file', SafetensorError('I/O error: No space left on device (os error 28)')),
+        ('save_file', OSError(28, 'No space left on device')),
+        ('sealed', OSError(28, 'No space left on device')),  # for the tensors there was room
+    ],
+)
+def test_a_disk_without_room_costs_checkpoints_and_not_the_training(name, error, tmp_path, monkeypatch):
+    disk = Full(monkeypatch, name, error)
     with pytest.warns(UserWarning, match='no checkpoint at step 1: .*No space left on device'):
-        puzzles = SudokuData(n_train=8, n_valid=2, n_test=2).load()
-        t = train_resumable(config, train_config, puzzles, checkpoints=tmp_path, every=0)
-    assert t.step == 3 and load_checkpoint(tmp_path) is None and list(tmp_path.iterdir()) == []
+        t = train_tiny(tmp_path)
+    assert t.step == 6 and load_checkpoint(tmp_path) is None and list(tmp_path.iterdir()) == []
+    disk.room = True
+    train_tiny(tmp_path)
+    assert load_checkpoint(tmp_path)[0] > 0
+
+
+@pytest.mark.parametrize('size', [4, 40, 200, 400, 440, 800])  # KiB; a checkpoint takes 424
+def test_a_small_disk(size, small_disk):
+    place = small_disk(size)
+    with warnings.catch_warnings(record=True, action='always') as warned:
+        t = train_tiny(place)
+    assert t.step == 6 and all('No space left on device' in str(w.message) for w in warned)
+    kept = kept_steps(place)
+    assert bool(kept) == (size > 424) and len(list(place.iterdir())) == 2 * len(kept)
+    assert not kept or load_checkpoint(place)[0] == kept[0]
 
 
 def test_a_killed_rerun_loses_no_record_and_trains_none_twice(tmp_path):
