@@ -19,7 +19,7 @@ help:  ## show this list
 	@echo
 	@echo 'make results PROFILE=smoke ONLY="layers ema" SEEDS="0 1" DATA=folder  (each is optional; retrain takes them too)'
 
-install: $(VENV)/installed  ## install what requirements.lock names, and the package, into .venv
+install: $(VENV)/installed  ## install what requirements.lock names, each file checked, and the package, into .venv
 
 results: install  ## draw every table and picture; train what has no record yet
 	$(RERUN)
@@ -49,7 +49,9 @@ export: install  ## lay out the notebooks' code, write trm_nbdev/ from them, and
 readme: install  ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
-lock: install  ## install what settings.ini asks for and .venv lacks, then write requirements.lock from .venv
+# A changed settings.ini may contradict the lock, so where the lock has been installed once, it is not installed again.
+lock:  ## install what settings.ini asks for and .venv lacks, then write requirements.lock and DEPENDENCIES.md from .venv
+	test -e $(VENV)/constraints.txt || $(MAKE) install
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
 	$(BIN)/python tools/lock.py
 
@@ -62,6 +64,8 @@ $(VENV)/installed: requirements.lock settings.ini setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), and 3.11 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) lacks its venv module: on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+# what the lock has stays as it is; pip adds what packages need on this platform only
+	grep -o '^[^ #]*==[^ ]*' requirements.lock > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint $(VENV)/constraints.txt --editable '.[dev]'
 	@touch $@
