@@ -51,7 +51,7 @@ readme: install  ## write README.md from nbs/index.ipynb
 
 # A changed settings.ini may contradict the lock, so where the lock has been installed once, it is not installed again.
 lock:  ## install what settings.ini asks for and .venv lacks, then write requirements.lock and DEPENDENCIES.md from .venv
-	test -e $(VENV)/torch.json || $(MAKE) install
+	test -e $(VENV)/locked || $(MAKE) install
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
 	$(BIN)/python tools/lock.py
 
@@ -71,6 +71,7 @@ $(VENV)/installed: requirements.lock settings.ini setup.py pyproject.toml
 	@for digest in $$(grep -o 'sha256=[0-9a-f]*' $(VENV)/torch.json); do grep -q "sha256:$${digest#*=}" requirements.lock || \
 		{ $(BIN)/python -m pip uninstall --quiet --yes torch; echo "torch: requirements.lock lacks $$digest" >&2; exit 1; }; done
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	@touch $(VENV)/locked
 # What the lock has stays as it is; pip adds what packages need on this platform only.
 	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint $(VENV)/pins.txt --editable '.[dev]'
 	@touch $@
