@@ -19,7 +19,7 @@ help:  ## show this list
 	@echo
 	@echo 'make results PROFILE=smoke ONLY="layers ema" SEEDS="0 1" DATA=folder  (each is optional; retrain takes them too)'
 
-install: $(VENV)/installed  ## install what requirements.lock names, and the package, into .venv
+install: $(VENV)/installed  ## install what requirements.lock names, each file checked, and the package, into .venv
 
 results: install  ## draw every table and picture; train what has no record yet
 	$(RERUN)
@@ -49,7 +49,9 @@ export: install  ## lay out the notebooks' code, write trm_nbdev/ from them, and
 readme: install  ## write README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
-lock: install  ## install what settings.ini asks for and .venv lacks, then write requirements.lock from .venv
+# A changed settings.ini may contradict the lock, so where the lock has been installed once, it is not installed again.
+lock:  ## install what settings.ini asks for and .venv lacks, then write requirements.lock and DEPENDENCIES.md from .venv
+	test -e $(VENV)/locked || $(MAKE) install
 	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
 	$(BIN)/python tools/lock.py
 
@@ -62,6 +64,14 @@ $(VENV)/installed: requirements.lock settings.ini setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), and 3.11 or newer is needed: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) lacks its venv module: on Debian and Ubuntu, install the package python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	grep -o '^[^ #]*==[^ ]*' requirements.lock > $(VENV)/pins.txt
+# Among torch's builds, --require-hashes prefers the index's (CUDA on Linux) to one that pip is set up to find elsewhere.
+# So pip chooses without it, and the digest of the file that it took is looked up in the lock.
+	$(BIN)/python -m pip install --quiet --no-deps --constraint $(VENV)/pins.txt --report $(VENV)/torch.json torch
+	@for digest in $$(grep -o 'sha256=[0-9a-f]*' $(VENV)/torch.json); do grep -q "sha256:$${digest#*=}" requirements.lock || \
+		{ $(BIN)/python -m pip uninstall --quiet --yes torch; echo "torch: requirements.lock lacks $$digest" >&2; exit 1; }; done
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	@touch $(VENV)/locked
+# What the lock has stays as it is; pip adds what packages need on this platform only.
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint $(VENV)/pins.txt --editable '.[dev]'
 	@touch $@

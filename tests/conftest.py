@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-for name in [n for n in os.environ if n.startswith(('TRM_', 'TQDM_'))]:
+for name in [n for n in os.environ if n.startswith(('TRM_', 'TQDM_')) and n != 'TRM_ADVISORIES']:
     del os.environ[name]  # what the user has set must not change a test
 os.environ['TRM_CACHE'] = tempfile.mkdtemp()  # nor what the user's cache holds
 atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
