@@ -106,7 +106,6 @@ PIECES = """import os, sys
 for text in ('one', '\\n', 'two', '\\n'):
     sys.stdout.write(text)
     sys.stdout.flush()
-    get_ipython().kernel.iopub_thread.flush()
 print(os.environ['JPY_SESSION_NAME'], profile)"""
 
 

@@ -446,7 +446,7 @@ def download(
         raise ConnectionError(f'{benchmark} could not be downloaded ({reason}). {advice}') from e
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #0ced0046
-_FEW = {  # benchmark -> how many puzzles `load` generates unless told otherwise
+_FEW: dict[str, dict[str, Any]] = {  # benchmark -> how many puzzles `load` generates unless told otherwise
     'Sudoku-Extreme': dict(n_train=32, n_valid=8, n_test=24),
     'Maze-Hard': dict(n_train=32, n_valid=8, n_test=24),
 }
@@ -483,9 +483,8 @@ def load(
     known = asdict(data).keys() - {'folder', 'version'}  # which `source` and `benchmark` determine
     if unknown := ', '.join(sorted(changes.keys() - known)):
         raise ValueError(f'{benchmark} has no {unknown}, expected some of {", ".join(sorted(known))}')
-    if not folder:
-        data = replace(data, **_FEW.get(benchmark, {}))
-    data = replace(data, folder=folder, **changes)
+    few = {} if folder else _FEW.get(benchmark, {})
+    data = replace(data, folder=folder, **few | changes)
     _announce(data)
     splits = data.load()
     if folder and len(splits.valid) < changes.get('n_valid', 0):
