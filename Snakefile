@@ -22,7 +22,10 @@ PROFILE, SEEDS = [str(config.get('profile', 'quick'))], given('seeds')
 # What trm-rerun would do, checked, so that errors come before anything runs. Runs that a notebook trains beyond the
 # plan (the short run that checks the records, your own idea) are not separate jobs.
 WORDS = as_options(profile=PROFILE, seeds=SEEDS, only=given('only'), data=given('data'), out=given('out'))
-PLAN = rerun.plan(rerun.parser().parse_args(WORDS))
+try:
+    PLAN = rerun.plan(rerun.parser().parse_args(WORDS))
+except (ValueError, OSError) as e:
+    sys.exit(f'Snakefile: {e}')  # one line and no traceback
 RUNS = {spec.id: spec for specs in PLAN.runs.values() for spec in specs}
 OUT = PLAN.out.relative_to(Path.cwd()) if PLAN.out.is_relative_to(Path.cwd()) else PLAN.out
 RERUN = Path(sys.executable).with_name('trm-rerun')

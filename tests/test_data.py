@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from trm_nbdev.engine.data import (
     BUILT_IN,
     HUB,
     ArcData,
+    BenchmarkData,
     MazeData,
     SudokuData,
     _load,
@@ -416,3 +418,20 @@ def test_full_size_is_the_papers():
         (30, 'arc-agi-1'),
         (30, 'arc-agi-2'),
     ]
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize('benchmark', ['Sudoku-Extreme', 'Maze-Hard'])
+def test_load_without_sizes_is_quick_and_says_what_it_does(monkeypatch, capsys, benchmark):
+    asked = []
+    monkeypatch.setattr(BenchmarkData, 'load', lambda data: asked.append(data))
+    load(benchmark, 'built-in')
+    assert 'generating 64 puzzles' in capsys.readouterr().out
+    assert asked[0] == replace(BUILT_IN[benchmark], n_train=32, n_valid=8, n_test=24)
+    load(benchmark, 'built-in', n_train=1000, n_valid=128, n_test=1000)
+    assert 'generating 2,128 puzzles' in (said := capsys.readouterr().out) and ' minutes on an idle core' in said
+    assert asked[1] == BUILT_IN[benchmark]  # full size, as in the profile paper
+    load('ARC-AGI-1')
+    assert capsys.readouterr().out == ''

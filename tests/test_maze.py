@@ -1,6 +1,7 @@
 """The chapters on mazes: the real data, brute force, a naive generator, bad input case by case and at random."""
 
 import pickle
+import re
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from trm_nbdev.puzzles.maze import (
     WALL,
     augment,
     canonical,
+    changed_cells,
+    check_maze,
     check_puzzle,
     draw,
     draw_steps,
@@ -510,8 +513,36 @@ def test_wrong_cells_are_red():
         return draw(predicted, 3, *args).images[0].get_array().reshape(9, 3)
 
     plain, marked = colour(MAZE), colour(MAZE, WAY)
-    assert np.flatnonzero((plain != marked).any(1)).tolist() == [2, 4, 5]
-    assert (plain[[3, 5]] == plain[3]).all()  # walls are drawn where the question has them
+    assert np.flatnonzero((plain != marked).any(1)).tolist() == [2, 4]
+    assert (plain[5] != plain[3]).any() and (plain[5] == marked[5]).all()  # the missed wall, whatever the answer is
+    assert np.flatnonzero(changed_cells(MAZE, predicted)).tolist() == [5]
+
+
+def test_a_changed_maze_says_so_above_its_picture():
+    predicted = parse_maze('Soo#   G ', 3)
+    titles = [ax.get_title() for ax in draw_steps(MAZE, np.array([WAY, predicted]), WAY, 3).axes]
+    assert titles[:3] == ['question', 'step 1', 'step 2\n1 given changed']
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('S  ###  G', 'expected a path from S to G, there is none'),
+        ('S  ##S  G', 'expected one S, got 2'),
+        ('S  ##    ', 'expected one G, got 0'),
+        ('S o##   G', "expected '#', ' ', 'S' or 'G', got 'o'"),
+    ],
+)
+def test_a_maze_that_cannot_be_solved_is_refused_unless_asked_for(text, message):
+    maze = parse_maze(text, 3)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_maze(maze, 3)
+    length, drawn = check_maze(maze, 3, on_conflict='solve')
+    assert length == 0 and (drawn == maze).all()
+    with pytest.raises(ValueError, match='on_conflict is .no., expected'):
+        check_maze(maze, 3, on_conflict='no')
+    with pytest.raises(ValueError, match='expected 16 cells'):
+        check_maze(maze, 4, on_conflict='solve')
 
 
 # ---- the real data

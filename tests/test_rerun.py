@@ -134,3 +134,5 @@ def test_an_edited_idea_is_trained_again(tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert len(list((tmp_path / 'out' / 'runs').glob('*-convolution-*.json'))) == k + 1
+    # a copy has files of its own
+    assert {p.stem for p in (tmp_path / 'out').glob('*.[cmp]*')} == {'my_idea', 'my_idea_bars', 'my_idea_curves'}

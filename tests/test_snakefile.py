@@ -124,3 +124,4 @@ def test_on_a_cluster_each_run_is_a_job_with_a_gpu(workflow):
 def test_what_makes_no_sense_is_said_before_anything_runs(workflow, config, message):
     done = workflow('--dry-run', **config)
     assert done.returncode == 1 and message in done.stdout
+    assert 'File "' not in done.stdout and 'Error in file' not in done.stdout  # no traceback

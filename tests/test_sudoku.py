@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgba
 
 from trm_nbdev.engine.sudoku_maker import (
     equivalent,
@@ -26,6 +27,7 @@ from trm_nbdev.engine.sudoku_maker import (
 )
 from trm_nbdev.engine.sudoku_solver import (
     careful_difficulty,
+    check_clues,
     check_puzzle,
     difficulty,
     lines_and_peers,
@@ -35,6 +37,7 @@ from trm_nbdev.engine.sudoku_solver import (
 from trm_nbdev.puzzles.sudoku import (
     animate_steps,
     augment,
+    changed_clues,
     draw,
     draw_steps,
     find_clash,
@@ -551,3 +554,39 @@ def test_an_equivalent_of_a_real_training_puzzle_does_not_reach_the_test(tmp_pat
     (tmp_path / 'train.csv').write_text('\n'.join(real[0][:101]))
     (tmp_path / 'test.csv').write_text('\n'.join(real[1][:101] + planted))
     assert len(sudoku_extreme(tmp_path, n_train=100, n_test=120).test) == 100
+
+
+# ---- impossible puzzles
+
+
+def test_clues_that_contradict_each_other_are_refused_with_their_place():
+    solution = solve(QUESTION, NINE)[1]
+    assert check_clues(QUESTION, NINE)[0] == 1 and (check_clues(QUESTION, NINE)[1] == solution).all()
+    assert check_clues(np.zeros(81, int), NINE)[0] == 2
+    rng = np.random.default_rng(5)
+    clashed = 0
+    for cell in rng.permutation(np.flatnonzero(QUESTION == 0))[:20]:
+        wrong = QUESTION.copy()
+        wrong[cell] = solution[cell] % 9 + 1
+        clash = find_clash(wrong, NINE)
+        clashed += clash is not None
+        with pytest.raises(ValueError, match='contradict each other: ' + (clash or 'no grid has all of them')):
+            check_clues(wrong, NINE)
+        assert check_clues(wrong, NINE, on_conflict='solve')[0] == 0
+    assert 0 < clashed < 20  # both kinds
+    with pytest.raises(ValueError, match='on_conflict is .no., expected'):
+        check_clues(QUESTION, NINE, on_conflict='no')
+
+
+def test_changed_clues_are_purple_and_counted_above_the_picture():
+    changed = np.array(ANSWER)
+    first, second = np.flatnonzero(QUESTION)[:2]
+    changed[first], changed[second] = 0, ANSWER[second] % 9 + 1  # a blank is a change, too
+    assert np.flatnonzero(changed_clues(QUESTION, changed)).tolist() == [first, second]
+    assert changed_clues(QUESTION, np.array([ANSWER, changed])).sum(-1).tolist() == [0, 2]
+    figure = draw_steps(QUESTION, np.array([ANSWER, changed]), changed, NINE)
+    assert [ax.get_title() for ax in figure.axes] == ['question', 'step 1', 'step 2\n2 givens changed']
+    # also where the answer has the same fault, as that of an impossible puzzle
+    assert len(figure.axes[2].patches) == 2 and {p.get_facecolor() for p in figure.axes[2].patches} == {
+        to_rgba('#dcc3ee')
+    }

@@ -11,6 +11,7 @@ __all__ = ['PRODUCTS', 'Points', 'SIZES', 'PAIRS', 'Case', 'in_processes', 'per_
 # %% ../../nbs/4_engine_room/18_bench.ipynb #067594eb
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -34,7 +35,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 from tqdm import tqdm
 
-from .files import replacing
+from .files import check_writable, replacing
 from .long_runs import compile_network
 from .memory import training_memory
 from .plan import out_folder, project_root, run_spec
@@ -444,11 +445,17 @@ def main(
     p.add_argument('--size', choices=SIZES, default='full', help='smoke: tiny models, for tests (default: full)')
     p.add_argument('--out', metavar='PATH', help='where the results go (default: results/bench of the checkout)')
     a = p.parse_args(argv)
-    if not a.seconds > 0:
+    if not 0 < a.seconds < math.inf:
         p.error(f'--seconds is {a.seconds}, expected a positive number')
+    if a.out == '':
+        p.error("--out is '', expected a folder")
+    try:
+        out = check_writable(Path(a.out) if a.out else project_root() / 'results' / 'bench')
+    except ValueError as e:
+        p.error(str(e))
     with TemporaryDirectory() as folder:
         measured = bench(SIZES[a.size], a.seconds, Path(folder) if a.size == 'smoke' else None)
     measured.numbers['size'] = a.size
-    path = report(measured, Path(a.out) if a.out else project_root() / 'results' / 'bench')
+    path = report(measured, out)
     print(path.with_suffix('.md').read_text() + f'\nwritten to {path}, with .md and .png beside it')
     return 0

@@ -445,6 +445,22 @@ def download(
         )
         raise ConnectionError(f'{benchmark} could not be downloaded ({reason}). {advice}') from e
 
+# %% ../../nbs/4_engine_room/07_data.ipynb #0ced0046
+_FEW: dict[str, dict[str, Any]] = {  # benchmark -> how many puzzles `load` generates unless told otherwise
+    'Sudoku-Extreme': dict(n_train=32, n_valid=8, n_test=24),
+    'Maze-Hard': dict(n_train=32, n_valid=8, n_test=24),
+}
+_SECONDS = {'sudoku-9x9-hard': 0.25, 'maze-30x30-110': 0.06}  # to generate one, where that takes long
+
+
+def _announce(data: BenchmarkData) -> None:
+    "Say which puzzles are about to be generated, and how long that takes, if it takes long."
+    if not data.folder and data.name in _SECONDS and not is_whole(kept_at(data)):
+        n = sum(getattr(data, name) for name in ('n_train', 'n_valid', 'n_test'))
+        seconds = _SECONDS[data.name] * n
+        long = f'{seconds:.0f} seconds' if seconds < 90 else f'{seconds / 60:.0f} minutes'
+        print(f'generating {n:,} puzzles ({data.name}), which takes about {long} on an idle core; then they are kept')
+
 # %% ../../nbs/4_engine_room/07_data.ipynb #53844f25
 SUDOKU = 'Sudoku-Extreme'  # the benchmark of all ablations
 
@@ -461,12 +477,16 @@ def load(
     source: str | Path | None = None,  # see `source_of`
     **changes: Any,  # fields of `SudokuData`, `MazeData` or `ArcData`, such as n_train=200
 ) -> Splits:  # for ARC `ArcSplits`
-    "A benchmark's puzzles; `ValueError` for unknown names and wrong files, `FileNotFoundError`, `ConnectionError`."
+    """A benchmark's puzzles; of those that must be generated first, few unless `changes` gives their numbers.
+    `ValueError` for unknown names and wrong files, `FileNotFoundError`, `ConnectionError`."""
     data, folder = BUILT_IN[check_benchmark(benchmark)], real_folder(benchmark, source)
     known = asdict(data).keys() - {'folder', 'version'}  # which `source` and `benchmark` determine
     if unknown := ', '.join(sorted(changes.keys() - known)):
         raise ValueError(f'{benchmark} has no {unknown}, expected some of {", ".join(sorted(known))}')
-    splits = replace(data, folder=folder, **changes).load()
+    few = {} if folder else _FEW.get(benchmark, {})
+    data = replace(data, folder=folder, **few | changes)
+    _announce(data)
+    splits = data.load()
     if folder and len(splits.valid) < changes.get('n_valid', 0):
         expected = changes['n_valid']
         print(f'{benchmark}: {len(splits.valid)} validation puzzles instead of {expected}, training leaves no more')

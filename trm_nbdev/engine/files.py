@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'csv_folder', 'excerpt', 'read_rows', 'draw_rows', 'check_left', 'digest', 'sha256', 'sealed',
-           'read_sealed', 'replacing']
+           'read_sealed', 'replacing', 'check_writable']
 
 # %% ../../nbs/4_engine_room/01_files.ipynb #ae4fe134
 import csv
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from uuid import uuid4
 
@@ -175,3 +176,15 @@ def replacing(
             shutil.rmtree(new)
         else:
             new.unlink(missing_ok=True)
+
+# %% ../../nbs/4_engine_room/01_files.ipynb #ca79ff1a
+def check_writable(
+    folder: Path,  # made if need be
+) -> Path:  # the same
+    "`ValueError` that names the folder if nothing can be written to it."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except OSError as e:
+        raise ValueError(f'out is {str(folder)!r}, expected a folder that can be written to: {e.strerror}') from None

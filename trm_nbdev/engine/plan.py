@@ -4,19 +4,25 @@
 
 # %% auto #0
 __all__ = ['SMOKE', 'QUICK', 'LAPTOP', 'PAPER_SIZE', 'PROFILES', 'PROTOCOL', 'EXPERIMENTS', 'Profile', 'profile_of', 'data_of',
-           'RunSpec', 'run_spec', 'work', 'rows_of', 'seed_list', 'run_specs', 'project_root', 'out_folder']
+           'RunSpec', 'run_spec', 'work', 'rows_of', 'seed_list', 'run_specs', 'project_root', 'out_folder',
+           'check_parameters', 'notebook_name']
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #fb12e500
+import ast
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from IPython import get_ipython
+
 import trm_nbdev
 from ..baselines import BASE, COLUMNS, ROWS, SAMPLES
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
+from .files import check_writable
 from ..model import TRMConfig, cost
 from ..training import TrainConfig
 
@@ -300,10 +306,34 @@ def out_folder(
     out: str | Path | None,  # a folder, or None for the default
     profile: str,  # a key of `PROFILES`
     data: str | None = None,  # 'built-in', 'hub' or a folder, see `load`
-) -> Path:  # created if need be
+) -> Path:  # created if need be; `ValueError` if nothing can be written to it
     "Where results go: `out`, else results/<profile> in the project's folder, or results/<profile>-real for real files."
     profile_of(profile)
     name = profile if source_of(data) == 'built-in' else f'{profile}-real'
-    folder = Path(out) if out else project_root() / 'results' / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return check_writable(Path(out) if out else project_root() / 'results' / name)
+
+# %% ../../nbs/4_engine_room/13_plan.ipynb #babb5593
+def check_parameters(
+    cells: Sequence[str] | None = None,  # the code executed so far; None: that of the notebook which calls this
+) -> None:
+    "`ValueError` for a parameter set by papermill that the notebook does not have."
+    cells = getattr(get_ipython(), 'user_ns', {}).get('In', []) if cells is None else cells
+    added = next((k for k, cell in enumerate(cells) if cell.startswith('# Parameters\n')), None)
+    if added is not None:
+        known = _assigned('\n'.join(cells[:added]))
+        if unknown := [name for name in _assigned(cells[added]) if name not in known]:
+            raise ValueError(f'{", ".join(unknown)} is no parameter of this notebook, expected {", ".join(known)}')
+
+
+def _assigned(code: str) -> list[str]:
+    "The variables that some code assigns, in order."
+    names = (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name))
+    return [node.id for node in names if isinstance(node.ctx, ast.Store)]
+
+# %% ../../nbs/4_engine_room/13_plan.ipynb #52f24d36
+def notebook_name(
+    otherwise: str,  # the name where nobody says which notebook is executed
+) -> str:
+    "The name of the notebook that is being executed, without its ending."
+    path = Path(os.environ.get('JPY_SESSION_NAME', ''))
+    return path.stem if path.suffix == '.ipynb' else otherwise

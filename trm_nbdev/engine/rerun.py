@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAST', 'OPTIONS', 'experiments', 'selected', 'default_parameters', 'Outcome', 'execute', 'status', 'worker_context',
-           'begin_worker', 'in_processes', 'failure', 'train_all', 'changes_of', 'parser', 'Plan', 'plan', 'check_mode',
-           'check_files', 'row_specs', 'run_row', 'execute_all', 'summary', 'verified', 'main']
+           'begin_worker', 'in_processes', 'failure', 'train_all', 'changes_of', 'parser', 'parse', 'Plan', 'plan',
+           'check_mode', 'check_files', 'row_specs', 'run_row', 'execute_all', 'summary', 'verified', 'main']
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #f6f27ff8
 import argparse
@@ -130,7 +130,10 @@ def _papermill_error(notebook: Path, executed: Path, parameters: dict[str, Any])
     from papermill.exceptions import PapermillExecutionError
 
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # else every kernel warns that its messages are not encrypted
-    options: dict[str, Any] = dict(progress_bar=False, kernel_name='python3', extra_arguments=quiet)
+    options: dict[str, Any] = dict(
+        progress_bar=False, kernel_name='python3', extra_arguments=quiet, coalesce_streams=True
+    )
+    os.environ['JPY_SESSION_NAME'] = str(notebook)  # as Jupyter does, see `notebook_name`
     try:
         papermill.execute_notebook(str(notebook), str(executed), parameters, **options)
     except PapermillExecutionError as e:
@@ -352,8 +355,20 @@ def parser() -> argparse.ArgumentParser:
     )
     for name, settings in OPTIONS.items():
         p.add_argument(f'--{name}', **settings)
+    p.add_argument('fields', nargs='*', metavar='NAME=VALUE', help='more of --run, wherever they stand')
     p.set_defaults(jobs=1 if torch.cuda.is_available() else usable_cores())
     return p
+
+
+def parse(
+    argv: Sequence[str] | None,  # arguments; None: those of the command line
+) -> argparse.Namespace:
+    "The arguments of trm-rerun, with all words NAME=VALUE behind the row of --run."
+    a = parser().parse_intermixed_args(argv)
+    if a.run:
+        a.run += a.fields + [word for word in a.seeds or [] if '=' in word]
+        a.fields, a.seeds = [], [word for word in a.seeds or [] if '=' not in word] or None
+    return a
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #5f4e6b3b
 @dataclass(frozen=True)
@@ -408,6 +423,11 @@ def check_mode(
 ) -> None:
     "Raise ValueError for arguments that do not go together, or for an unknown profile."
     profile_of(a.profile)
+    for name in ('out', 'data', 'notebooks'):
+        if getattr(a, name) == '':
+            raise ValueError(f"{name} is '', expected a folder")
+    if a.fields and not a.run:
+        raise ValueError(f'{a.fields[0]!r} without --run, expected options only')
     if a.jobs < 1:
         raise ValueError(f'jobs is {a.jobs}, expected at least 1')
     if a.tensorboard and not find_spec('tensorboard'):
@@ -573,7 +593,7 @@ def main(
     argv: Sequence[str] | None = None,  # arguments; default: those of the command line
 ) -> int:  # exit code: 0 all well, 1 something failed, 2 wrong arguments, 130 interrupted
     "The command trm-rerun."
-    a = parser().parse_args(argv)
+    a = parse(argv)
     if a.verify:
         return verified(a)
     if a.run:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['search', 'ascending', 'solve', 'difficulty', 'check_puzzle', 'lines_and_peers', 'search_carefully',
-           'careful_difficulty']
+           'careful_difficulty', 'check_clues']
 
 # %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #05c55a60
 from functools import lru_cache
@@ -292,3 +292,19 @@ def careful_difficulty(
 ) -> int:  # guesses until the solution is found and known to be unique
     "How hard a puzzle is for a solver that also fills in hidden singles before it guesses."
     return search_carefully(as_grid(grid, box), -1, 0, *lines_and_peers(box), 2)[1]
+
+# %% ../../nbs/4_engine_room/03_sudoku_solver.ipynb #2df6d754
+def check_clues(
+    question: np.ndarray,  # (side*side,) digits, 0 for a blank cell
+    box: Box,  # rows and columns of one box
+    on_conflict: str = 'raise',  # 'solve': accept clues that contradict each other
+) -> tuple[int, np.ndarray]:  # how many solutions: 0, 1, or 2 for several; the only one, else the question
+    "Whether a typed puzzle can be solved; `ValueError` that says how its clues contradict each other."
+    if on_conflict not in ('raise', 'solve'):
+        raise ValueError(f"on_conflict is {on_conflict!r}, expected 'raise' or 'solve'")
+    question = as_grid(question, box, 'question')
+    solutions, _, bits = search_carefully(question, -1, 0, *lines_and_peers(box), 2)
+    if not solutions and on_conflict == 'raise':
+        clash = find_clash(question, box) or 'no grid has all of them, so the puzzle has no solution'
+        raise ValueError(f"the clues contradict each other: {clash} (on_conflict='solve' lets a model try)")
+    return solutions, np.log2(bits).astype(np.uint8) + 1 if solutions == 1 else question

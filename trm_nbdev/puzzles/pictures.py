@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 def step_titles(
     predictions: np.ndarray,  # (S, ...) the answer after each of S supervision steps
     titles: Sequence[str] | None = None,  # S titles; "step 1", "step 2", ... by default
+    changed: np.ndarray | None = None,  # (S,) how many given cells each answer changes, for a second line; None: none
 ) -> list[str]:  # "question" and S titles
     "Titles for the question and the steps; `ValueError` unless there is at least one step, and a title for each."
     if titles is None:
@@ -30,6 +31,9 @@ def step_titles(
         raise ValueError(
             f'expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}'
         )
+    if changed is not None:
+        told = [f'\n{n} given{"s" if n > 1 else ""} changed' if n else '' for n in changed.tolist()]
+        titles = [title + more for title, more in zip(titles, told, strict=True)]
     return ['question', *titles]
 
 # %% ../../nbs/2_puzzles/01_pictures.ipynb #6f318257
@@ -39,14 +43,15 @@ def strip(
     width: float,  # of a frame, in inches
 ) -> Figure:
     "Frames side by side, at most eight in a row."
-    cols, title_height = min(8, len(titles)), 0.25  # inches
+    cols, lines = min(8, len(titles)), max(title.count('\n') for title in titles)
+    title_height = 0.25 + 0.15 * lines  # inches
     rows = -(-len(titles) // cols)
     height = rows * (width + title_height)
     fig, axes = plt.subplots(rows, cols, figsize=(cols * width, height), squeeze=False)
     fig.subplots_adjust(0.01, 0.01, 0.99, 1 - title_height / height, wspace=0.06, hspace=title_height / width)
     for k, title in enumerate(titles):
         draw(axes.flat[k], k)
-        axes.flat[k].set_title(title, fontsize=9)
+        axes.flat[k].set_title(title, fontsize=8 if lines else 9)
     for ax in axes.flat[len(titles) :]:
         ax.axis('off')
     return fig
@@ -91,6 +96,6 @@ def animate(
             for k in [*range(last), last, last, last]:
                 ax.clear()
                 draw(ax, k)
-                ax.set_title(titles[k], fontsize=10)
+                ax.set_title(titles[k], **dict(fontsize=7.5, pad=3) if '\n' in titles[k] else dict(fontsize=10))
                 writer.grab_frame()
         return Movie(len(titles), seconds, path.read_bytes())
