@@ -1,12 +1,17 @@
 "What several tests need: where the checkout is, its settings, and a copy of it to work in."
 
 import atexit
+import itertools
 import json
 import os
+import random
+import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -27,6 +32,55 @@ LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 't
 def cells(notebook: Path) -> list[dict]:
     "The cells of a notebook."
     return json.loads(notebook.read_text(encoding='utf-8'))['cells']
+
+
+# ---- storms: tests that draw their cases at random, as many as there is time for
+#
+#   pytest                                the storm tests for two seconds each, beside all others
+#   pytest -m storm                       the storm tests alone, three minutes in all
+#   STORM_SEED=123 pytest -m storm        the cases of an earlier run, in the same order
+
+
+# every process of pytest-xdist inherits the seed
+SEED = os.environ.setdefault('STORM_SEED', str(secrets.randbelow(2**32)))
+
+
+def pytest_report_header() -> str:
+    return f'storm tests draw their cases from STORM_SEED={SEED}'
+
+
+@pytest.fixture
+def budget(request: pytest.FixtureRequest) -> float:
+    "Seconds for a storm test."
+    storms = sum(item.get_closest_marker('storm') is not None for item in request.session.items)
+    return 180 / storms if request.config.option.markexpr == 'storm' else 2
+
+
+@pytest.fixture
+def storm_cases(request: pytest.FixtureRequest, budget: float) -> Iterator[random.Random]:
+    "A source of randomness for each case, one at least, until the time is up."
+
+    def cases() -> Iterator[random.Random]:
+        end = time.perf_counter() + budget
+        for k in itertools.count():
+            if k and time.perf_counter() > end:
+                return
+            request.node.stash[CASE] = f'case {k} of STORM_SEED={SEED}'
+            yield random.Random(f'{SEED} {request.node.name} {k}')
+
+    return cases()
+
+
+CASE = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    "Say with which case a storm test failed."
+    report = yield
+    if report.when == 'call' and report.failed and CASE in item.stash:
+        report.sections.append(('storm', item.stash[CASE]))
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]):
