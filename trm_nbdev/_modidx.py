@@ -747,6 +747,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'trm_nbdev.model._check_features': ('1_idea/model.html#_check_features', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model._check_heads': ('1_idea/model.html#_check_heads', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model._check_names': ('1_idea/model.html#_check_names', 'trm_nbdev/model.py'),
+                                 'trm_nbdev.model._check_widths': ('1_idea/model.html#_check_widths', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model._weights_for': ('1_idea/model.html#_weights_for', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.cost': ('1_idea/model.html#cost', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.flops': ('1_idea/model.html#flops', 'trm_nbdev/model.py'),

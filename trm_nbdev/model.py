@@ -54,7 +54,7 @@ class TRMConfig:
     dtype: str = 'bfloat16'  # of the activations; weights are float32, or float64 if this is 'float64'
 
     def __post_init__(self) -> None:
-        for refuse in (_check_names, _check_heads, _check_features, _check_embedding):
+        for refuse in (_check_names, _check_widths, _check_heads, _check_features, _check_embedding):
             refuse(self)
 
     @property
@@ -80,6 +80,13 @@ def _check_names(c: TRMConfig) -> None:
     for field, names in known.items():
         if getattr(c, field) not in list(names):
             raise ValueError(f'{field} is {getattr(c, field)!r}, expected one of {"; ".join(names)}')
+
+# %% ../nbs/1_idea/07_model.ipynb #821722b0
+def _check_widths(c: TRMConfig) -> None:
+    "A small expansion of a small width may leave nothing."
+    least = min(c.hidden_size, c.length) if c.mixer == 'mlp' else c.hidden_size
+    if swiglu_width(least, c.expansion, c.multiple) < 1:
+        raise ValueError(f'expansion is {c.expansion}, expected more: a SwiGLU of width {least} would be empty')
 
 # %% ../nbs/1_idea/07_model.ipynb #b6f7564b
 def _check_heads(c: TRMConfig) -> None:

@@ -22,8 +22,11 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 # %% ../nbs/1_idea/01_tokens.ipynb #2edceb2e
 def plain(value: Any) -> Any:
-    "A number of numpy as a number of Python; anything else as it is."
-    return value.item() if isinstance(value, np.generic) else value
+    "A number of numpy as a number of Python; anything else as it is. `ValueError` for what only turns into a number."
+    value = value.item() if isinstance(value, np.generic) else value
+    if hasattr(value, '__float__') and not isinstance(value, int | float):
+        raise ValueError('expected a number')  # an array or a tensor with a single number, for instance
+    return value
 
 
 PositiveInt = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(plain)]
@@ -149,7 +152,7 @@ def _wrong_fields(e: ValidationError, cls: Any, given: dict[int | str, Any]) -> 
     kinds = {f.name: f.type for f in fields(cls)}
     said = []
     for error in e.errors(include_url=False):
-        if error['type'] == 'value_error':
+        if not error['loc']:
             said.append(str(error['ctx']['error']))  # from the class itself
             continue
         place = error['loc'][0]

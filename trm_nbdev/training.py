@@ -117,7 +117,7 @@ def begin(
     averaged = ema(model, train_config.ema_decay, train_config.ema_warmup)
     optimizers = _optimizers(model, table, train_config)
     carry = empty_carry(model.initial(slots or train_config.batch_size), config.seq_len)
-    t = Training(model, averaged, optimizers, carry, torch.Generator(device).manual_seed(seed))
+    t = Training(model, averaged, optimizers, carry, torch.Generator(device).manual_seed(int(seed)))
     model.embed.puzzles = t.average.embed.puzzles = table
     return t
 
