@@ -31,7 +31,7 @@ from trm_nbdev.engine.rerun import FIELDS, OPTIONS, changes_of, fields_help, mai
 from trm_nbdev.engine.sudoku_maker import sudoku_splits
 from trm_nbdev.model import TRM, TRMConfig, cost
 from trm_nbdev.solving import solve, stopped, think
-from trm_nbdev.tokens import PositiveInt, PuzzleSet, Share, Splits, Stream, check, checked, expected
+from trm_nbdev.tokens import PositiveInt, PuzzleSet, Share, Splits, Stream, check, checked, in_words
 from trm_nbdev.training import TrainConfig, begin, check_identifiers
 
 SMALL = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2, dtype='float32')
@@ -117,8 +117,8 @@ def test_a_new_name_in_a_registry_is_a_value(monkeypatch):
 
 
 def test_types_in_words():
-    assert expected(PositiveInt | None) == 'a whole number from 1 to 1,000,000,000 or None'
-    assert expected(str | Path) == 'a text' and expected(TRM) == 'TRM' and expected(dict[str, int]) == 'a dictionary'
+    assert in_words(PositiveInt | None) == 'a whole number from 1 to 1,000,000,000 or None'
+    assert in_words(str | Path) == 'a text' and in_words(TRM) == 'TRM' and in_words(dict[str, int]) == 'a dictionary'
 
     @checked
     class Coin:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PositiveInt', 'NonNegativeInt', 'Size', 'SizeOr0', 'Repeats', 'RepeatsOr0', 'Puzzles', 'PuzzlesOr0', 'Seed',
            'PositiveFloat', 'NonNegativeFloat', 'Share', 'PositiveShare', 'ShareBelow1', 'C', 'Samples', 'Augment',
-           'plain', 'adapter', 'expected', 'shown', 'check', 'checked', 'PuzzleSet', 'Splits', 'check_counts',
+           'plain', 'adapter', 'in_words', 'short_repr', 'check', 'checked', 'PuzzleSet', 'Splits', 'check_counts',
            'keep_identifiers', 'Stream']
 
 # %% ../nbs/1_idea/01_tokens.ipynb #f0bfa24e
@@ -64,22 +64,22 @@ def adapter(
     return TypeAdapter(InstanceOf[kind]) if is_own else TypeAdapter(kind, config=_RULES)
 
 
-def expected(
+def in_words(
     kind: Any,  # a type
 ) -> str:  # such as "a number from 0 to 1"
     "A type in words."
     if isinstance(kind, type) and kind.__module__ != 'builtins':
         return kind.__name__
-    return _in_words(adapter(kind).json_schema())
+    return _words_of(adapter(kind).json_schema())
 
 
-def _in_words(schema: dict[str, Any]) -> str:
+def _words_of(schema: dict[str, Any]) -> str:
     if 'anyOf' in schema:
-        return ' or '.join(dict.fromkeys(map(_in_words, schema['anyOf'])))
+        return ' or '.join(dict.fromkeys(map(_words_of, schema['anyOf'])))
     if 'const' in schema:
         return repr(schema['const'])
     if 'prefixItems' in schema:
-        return f'a tuple of {" and ".join(map(_in_words, schema["prefixItems"]))}'
+        return f'a tuple of {" and ".join(map(_words_of, schema["prefixItems"]))}'
     return _KINDS.get(schema.get('type', ''), 'None') + ' and'.join(_bounds(schema))
 
 
@@ -104,7 +104,7 @@ _REPR = Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
-def shown(value: Any) -> str:  # one line
+def short_repr(value: Any) -> str:  # one line
     "A value as an error shows it."
     try:
         return _REPR.repr(value).replace('\n', ' ')
@@ -121,7 +121,7 @@ def check(
         try:
             adapter(kind).validate_python(value)
         except ValidationError:
-            raise ValueError(f'{name} is {shown(value)}, expected {expected(kind)}') from None
+            raise ValueError(f'{name} is {short_repr(value)}, expected {in_words(kind)}') from None
 
 # %% ../nbs/1_idea/01_tokens.ipynb #88e33198
 C = TypeVar('C', bound=type)
@@ -160,9 +160,9 @@ def _wrong_fields(e: ValidationError, cls: Any, given: dict[int | str, Any]) -> 
         if name not in kinds:
             said.append(f'{name} is no field of {cls.__name__}, expected some of {", ".join(kinds)}')
         elif place not in given:
-            said.append(f'{name} is missing, expected {expected(kinds[name])}')
+            said.append(f'{name} is missing, expected {in_words(kinds[name])}')
         else:
-            said.append(f'{name} is {shown(given[place])}, expected {expected(kinds[name])}')
+            said.append(f'{name} is {short_repr(given[place])}, expected {in_words(kinds[name])}')
     return '; '.join(dict.fromkeys(said))
 
 # %% ../nbs/1_idea/01_tokens.ipynb #9f6561b3

@@ -18,7 +18,7 @@ import trm_nbdev
 from ..baselines import BASE, COLUMNS, ROWS, SAMPLES
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
 from ..model import TRMConfig, cost
-from ..tokens import Seed, check, checked, shown
+from ..tokens import Seed, check, checked, short_repr
 from ..training import TrainConfig
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #c178c910
@@ -127,7 +127,7 @@ def profile_of(
 ) -> Profile:
     "Look up a profile; raises a ValueError that lists the known ones."
     if not isinstance(name, str) or name not in PROFILES:
-        raise ValueError(f'profile is {shown(name)}, expected one of {", ".join(PROFILES)}')
+        raise ValueError(f'profile is {short_repr(name)}, expected one of {", ".join(PROFILES)}')
     return PROFILES[name]
 
 
@@ -264,7 +264,7 @@ def rows_of(
 ) -> dict[str, dict[str, Any]]:  # row -> changed fields, see `run_spec`; a new dictionary each time
     "The rows that an experiment compares."
     if not isinstance(experiment, str) or experiment not in EXPERIMENTS:
-        raise ValueError(f'experiment is {shown(experiment)}, expected one of {", ".join(EXPERIMENTS)}')
+        raise ValueError(f'experiment is {short_repr(experiment)}, expected one of {", ".join(EXPERIMENTS)}')
     rows = dict(EXPERIMENTS[experiment])
     if experiment == 'early_stop' and profile in ('smoke', 'quick'):
         usual = run_spec(profile, {}, data=profile_of(profile).built_in[benchmark])
@@ -284,9 +284,9 @@ def seed_list(
     try:
         numbers = [int(str(s)) for s in (seeds if isinstance(seeds, list | tuple) else [seeds])]
     except ValueError:
-        raise ValueError(f'seeds is {shown(seeds)}, expected whole numbers such as 0 1 2') from None
+        raise ValueError(f'seeds is {short_repr(seeds)}, expected whole numbers such as 0 1 2') from None
     if not numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(f'seeds is {shown(seeds)}, expected different whole numbers of at least 0')
+        raise ValueError(f'seeds is {short_repr(seeds)}, expected different whole numbers of at least 0')
     for number in numbers:
         check(Seed, seed=number)
     return numbers

@@ -58,7 +58,7 @@ from trm_nbdev.engine.plan import (
 from .progress import progress
 from .runs import read_record, record_path, run, usable_cores
 from ..model import TRMConfig
-from ..tokens import adapter, expected, shown
+from ..tokens import adapter, in_words, short_repr
 from ..training import TrainConfig
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #fee7d0ce
@@ -267,19 +267,19 @@ def _change(word: str) -> tuple[str, Any]:
     if name in DETERMINED:
         raise ValueError(f'{name} follows from the puzzles, expected changes of other fields')
     if name not in FIELDS:
-        raise ValueError(f'{shown(word)} changes no field, expected name=value with one of {", ".join(FIELDS)}')
+        raise ValueError(f'{short_repr(word)} changes no field, expected name=value with one of {", ".join(FIELDS)}')
     if (kind := FIELDS[name].type) is str:
         return name, text
     try:
         return name, adapter(kind).validate_json(text.encode(errors='replace'))
     except ValidationError:
         example = json.dumps(FIELDS[name].default)
-        raise ValueError(f'{name} is {shown(text)}, expected {expected(kind)}, such as {name}={example}') from None
+        raise ValueError(f'{name} is {short_repr(text)}, expected {in_words(kind)}, such as {name}={example}') from None
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #3384a7e0
 def fields_help() -> str:  # a line for each field
     "What `--run` can change, in which range, and the paper's value."
-    lines = ((f.name, expected(f.type), json.dumps(f.default)) for f in FIELDS.values())
+    lines = ((f.name, in_words(f.type), json.dumps(f.default)) for f in FIELDS.values())
     return '\n'.join(f'  {name:24}{kind} (default: {default})' for name, kind, default in lines)
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #ed338a22
