@@ -359,12 +359,12 @@ def test_broken_text_raises_nothing_but_value_error(tmp_path_factory, at, cut, n
 @pytest.mark.parametrize(
     'call, message',
     [
-        (lambda: arc_splits(side=0), r'side: expected 1\.\.30, got 0'),
-        (lambda: arc_splits(n_augmentations=-1), 'n_augmentations: expected at least 0, got -1'),
-        (lambda: arc_splits(n_valid=-1), 'n_valid: expected at least 0, got -1'),
-        (lambda: arc_splits(held_out=-1), 'held_out: expected at least 0, got -1'),
-        (lambda: arc_splits(n_votes=0), 'n_votes: expected at least 1, got 0'),
-        (lambda: arc_splits(seed=-1), 'seed: expected at least 0, got -1'),
+        (lambda: arc_splits(side=0), 'side is 0, expected a whole number from 1 to 30'),
+        (lambda: arc_splits(n_augmentations=-1), 'n_augmentations is -1, expected a whole number from 0'),
+        (lambda: arc_splits(n_valid=-1), 'n_valid is -1, expected a whole number from 0'),
+        (lambda: arc_splits(held_out=-1), 'held_out is -1, expected a whole number from 0'),
+        (lambda: arc_splits(n_votes=0), 'n_votes is 0, expected a whole number from 1 to 10,000,000 or None'),
+        (lambda: arc_splits(seed=-1), 'seed is -1, expected a whole number from 0'),
         (
             lambda: arc_splits(side=10, n_valid=100, held_out=78),
             'fewer than the 178 training tasks that fit 10x10, got 100 and 78',

@@ -43,7 +43,7 @@ def test_missing_files_and_rows_are_named(tmp_path):
         (tmp_path / name).write_bytes(HEADER + b'me,1,2,3\n' * 5)
     with pytest.raises(ValueError, match='test.csv: expected at least n_test=6 rows, got 5'):
         draw_rows(tmp_path, 3, 0, 6, seed=0)
-    with pytest.raises(ValueError, match='seed: expected 0 or more, got -1'):
+    with pytest.raises(ValueError, match='seed is -1, expected a whole number from 0'):
         draw_rows(tmp_path, 3, 0, 1, seed=-1)
     with pytest.raises(ValueError, match='test.csv: all 5 rows that were drawn are copies'):
         check_left(tmp_path / 'test.csv', 5, 0)

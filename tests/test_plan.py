@@ -37,12 +37,13 @@ def test_a_row_that_makes_no_sense():
     'words, message',
     [
         (('lion',), "no row is called 'lion', expected one of TRM (T=3, n=6); HRM;"),
-        (('HRM', 'k=3'), "'k=3' changes no field, expected name=value with one of vocab_size"),
+        (('HRM', 'k=3'), "'k=3' changes no field, expected name=value with one of hidden_size"),
         (('HRM', 'n'), "n is '', expected a whole number"),
         (('HRM', 'n=3.0'), 'expected a whole number'),
         (('HRM', 'lr=__import__("os")'), 'expected a number'),
+        (('HRM', 'seq_len=25'), 'seq_len follows from the puzzles'),
         (('HRM', 'compiled=1'), 'expected true or false'),
-        (('HRM', 'betas=[0.9]'), 'expected two numbers'),
+        (('HRM', 'betas=[0.9]'), 'expected a tuple of a number of at least 0 and below 1 and a'),
     ],
 )
 def test_words_behind_run(words, message):

@@ -39,7 +39,7 @@ from trm_nbdev.puzzles.sudoku import format_grid
         (['--run', 'lion'], 'no row is called'),
         (['--run', 'HRM', '--benchmark', 'lion'], 'expected one of Sudoku-Extreme, Maze-Hard'),
         (['--run', 'HRM', '--only', 'ema'], 'one or the other'),
-        (['--run', 'HRM', 'T=0'], 'T is 0, expected a whole number of at least 1'),
+        (['--run', 'HRM', 'T=0'], "T is '0', expected a whole number from 1 to 1,000, such as T=3"),
         (['--run', 'HRM', '--seeds', 'x'], 'expected whole numbers'),
         (['--notebooks', '.'], 'no notebooks in'),
         (['--steps', '3'], 'unrecognized arguments: --steps'),
@@ -198,7 +198,7 @@ def test_a_place_that_cannot_be_written_is_an_error_before_anything_runs(tmp_pat
 
 def test_a_loss_that_is_no_number_fails_the_notebook_with_the_step_and_the_gradient(tmp_path):
     code = """from trm_nbdev.engine.runs import run_rows
-run_rows({'wild': dict(lr=float('inf'), warmup=0)}, profile, seeds, data, out)"""
+run_rows({'wild': dict(lr=1e38, warmup=0)}, profile, seeds, data, out)"""
     parameters = 'profile = "quick"\nseeds = None\ndata = None\nout = None'
     cells = [nbformat.v4.new_code_cell(source) for source in (parameters, code)]
     cells[0].metadata.tags = ['parameters']

@@ -22,45 +22,54 @@ from .ema import ema
 from .model import TRM, TRMConfig
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
-from .tokens import Samples, Splits, Stream
+from trm_nbdev.tokens import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PositiveShare,
+    Repeats,
+    RepeatsOr0,
+    Samples,
+    Seed,
+    Share,
+    ShareBelow1,
+    Splits,
+    Stream,
+    check,
+    checked,
+)
 
 # %% ../nbs/1_idea/09_training.ipynb #9efae3c4
-@dataclass(frozen=True)
+@checked
 class TrainConfig:
-    "How a model is trained; the defaults are the paper's, but for the exceptions above. ValueError for a bad number."
+    "How a model is trained; the defaults are the paper's, but for the exceptions above. ValueError for a wrong value."
 
-    steps: int = 78_125  # optimiser steps: 60,000 epochs of 1,000 puzzles at batch 768
-    batch_size: int = 768  # slots
+    steps: PositiveInt = 78_125  # optimiser steps: 60,000 epochs of 1,000 puzzles at batch 768
+    batch_size: PositiveInt = 768  # slots
     optimizer: str = 'adamw'  # a name in `OPTIMIZERS`; the released code has 'adam-atan2'
-    lr: float = 1e-4  # learning rate after the warm-up
-    lr_min_ratio: float = 1.0  # share of it at the end of a cosine; 1: constant
-    warmup: int = 2000  # optimiser steps
-    weight_decay: float = 1.0  # each step takes lr*weight_decay of a weight
-    betas: tuple[float, float] = (0.9, 0.95)  # how much of the gradient's mean and mean square each step keeps
-    puzzle_emb_lr: float = 1e-2  # of puzzle embeddings, where the model has them
-    puzzle_emb_weight_decay: float = 0.1  # of puzzle embeddings
-    ema_decay: float = 0.999  # of the averaged weights
+    lr: PositiveFloat = 1e-4  # learning rate after the warm-up
+    lr_min_ratio: Share = 1.0  # share of it at the end of a cosine; 1: constant
+    warmup: NonNegativeInt = 2000  # optimiser steps
+    weight_decay: NonNegativeFloat = 1.0  # each step takes lr*weight_decay of a weight
+    betas: tuple[ShareBelow1, ShareBelow1] = (
+        0.9,
+        0.95,
+    )  # how much of the gradient's mean and mean square each step keeps
+    puzzle_emb_lr: PositiveFloat = 1e-2  # of puzzle embeddings, where the model has them
+    puzzle_emb_weight_decay: NonNegativeFloat = 0.1  # of puzzle embeddings
+    ema_decay: PositiveShare = 0.999  # of the averaged weights
     ema_warmup: bool = True  # begin the average with a short memory?
-    halt_weight: float = 0.5  # weight of the halting loss: the released code's; Figure 3 of the paper has 1
-    exploration: float = 0.1  # probability, at each step, of drawing a k; with fewer than k steps the puzzle goes on
-    evaluations: int = 8  # validations on the way, evenly spread
+    halt_weight: NonNegativeFloat = 0.5  # weight of the halting loss: the released code's; Figure 3 of the paper has 1
+    exploration: Share = 0.1  # probability, at each step, of drawing a k; with fewer than k steps the puzzle goes on
+    evaluations: RepeatsOr0 = 8  # validations on the way, evenly spread
     compiled: bool = False  # let torch.compile fuse the network (needs a C++ compiler on a CPU)
-    threads: int = 1  # CPU threads; the order of sums, and so the result, depends on them
+    threads: Repeats = 1  # CPU threads; the order of sums, and so the result, depends on them
     recompute: bool = False  # less memory, 1/(T+2) more work (a fifth at T=3): activations are computed again
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f'optimizer is {self.optimizer!r}, expected one of {", ".join(OPTIMIZERS)}')
-        for name in ('lr', 'puzzle_emb_lr', 'ema_decay'):
-            if not getattr(self, name) > 0:
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a positive number')
-        least = dict(steps=1, batch_size=1, threads=1, warmup=0, weight_decay=0, puzzle_emb_weight_decay=0)
-        for name, low in (least | dict(halt_weight=0, evaluations=0)).items():
-            if not getattr(self, name) >= low:
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected at least {low}')
-        for name in ('exploration', 'ema_decay', 'lr_min_ratio'):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f'{name} is {getattr(self, name)!r}, expected a share between 0 and 1')
 
     @property
     def evaluation_steps(self) -> set[int]:
@@ -96,6 +105,8 @@ def begin(
     slots: int | None = None,  # default: `batch_size`
 ) -> Training:  # at step 0, all slots empty
     "A fresh model, its average, its optimisers and an empty carry, all determined by the seed."
+    check(TrainConfig, train_config=train_config)
+    check(Seed, seed=seed)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU: the same for every device
         torch.manual_seed(seed)
@@ -106,7 +117,7 @@ def begin(
     averaged = ema(model, train_config.ema_decay, train_config.ema_warmup)
     optimizers = _optimizers(model, table, train_config)
     carry = empty_carry(model.initial(slots or train_config.batch_size), config.seq_len)
-    t = Training(model, averaged, optimizers, carry, torch.Generator(device).manual_seed(seed))
+    t = Training(model, averaged, optimizers, carry, torch.Generator(device).manual_seed(int(seed)))
     model.embed.puzzles = t.average.embed.puzzles = table
     return t
 
@@ -124,6 +135,8 @@ def check_identifiers(
     config: TRMConfig,  # of the model that is to solve them
 ) -> None:
     "Raise ValueError for an identifier that a model with puzzle embeddings has none for."
+    if identifiers.dtype.kind not in 'iu':
+        raise ValueError(f'identifiers has the type {identifiers.dtype}, expected whole numbers')
     if config.puzzle_emb_ndim and len(identifiers):
         for identifier in (identifiers.min(), identifiers.max()):
             if not 0 <= identifier < config.num_puzzle_identifiers:

@@ -15,7 +15,7 @@ from numba import njit
 from .files import check_left, csv_folder, draw_rows, excerpt, read_rows
 from .progress import progress
 from ..puzzles import maze
-from ..tokens import PuzzleSet, Splits, check_counts
+from ..tokens import Puzzles, PuzzleSet, Seed, Size, Splits, check, check_counts
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #9ce43ad5
 _MAX_WASTED = 1_000_000  # mazes drawn in vain before giving up
@@ -28,10 +28,12 @@ def generate(
     seed: int = 0,  # a different seed gives different mazes
 ) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 tokens
     "Random mazes, no two of them equal or mirror images; `ValueError` when no new ones are found."
-    if n < 1 or seed < 0:
-        raise ValueError(f'expected n of at least 1 and seed of at least 0, got {n} and {seed}')
-    if side < 2 or not 2 <= min_path <= side * side:
-        raise ValueError(f'expected side of at least 2 and min_path in 2..side*side, got {side} and {min_path}')
+    check(Puzzles, n=n)
+    check(Seed, seed=seed)
+    check(maze.Side, side=side)
+    check(Size, min_path=min_path)
+    if not 2 <= min_path <= side * side:
+        raise ValueError(f'min_path is {min_path}, expected 2 to {side * side}, the cells of a maze')
     rng, wasted = np.random.default_rng(seed), 0
     found: dict[bytes, np.ndarray] = {}
     bar = progress(n, 'generating mazes', unit='', delay=5, leave=False)  # shown only if it takes longer than 5 seconds

@@ -36,6 +36,7 @@ from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData
 from .devices import broadcast_decision, rank, ranks, think_together
 from .files import digest, read_sealed, replacing, sealed
 from .long_runs import averaged_weights, can_compile, cxx, fixed_threads, train_resumable
+from .memory import check_memory
 from .plan import PROTOCOL, RunSpec, data_of, out_folder, profile_of, project_root, run_spec, run_specs
 from .weights import WEIGHTS, load_model, save_model
 from ..model import TRM, TRMConfig, n_parameters
@@ -244,6 +245,7 @@ def train_and_test(
     splits, model = spec.data.load(), spec.model
     if isinstance(splits, ArcSplits):
         model = replace(model, num_puzzle_identifiers=splits.num_puzzle_identifiers)
+    check_memory(model, spec.train_config)
     t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
     weights = _save(t.average, keep, spec, checkpoints) if keep and rank() == 0 else None
     started = time.perf_counter()
