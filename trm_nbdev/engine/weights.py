@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
-from .files import digest, read_sealed
+from .files import digest
 from ..model import TRM, TRMConfig, n_parameters
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #97ca90d8
