@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..act import HALTING
 from .devices import ranks
-from ..model import DTYPES, TRM, TRMConfig, cost
+from ..model import DTYPES, TRM, TRMConfig, n_parameters
 from ..network import swiglu_width
 from ..supervision import empty_carry, supervision_step
 from ..training import TrainConfig
@@ -79,8 +79,10 @@ def least_memory(
     updates = c.n if c.gradient == 'full' else min(c.n, 1)
     kept = max(think, answer) + updates * L * D if train_config.recompute else updates * think + answer
     slots = train_config.batch_size // ranks()
+    with torch.device('meta'):
+        weights = n_parameters(TRM(c))
     return {
-        'hidden_size, layers': 5 * of_weight * cost(c).parameters,
+        'hidden_size, layers': 5 * of_weight * weights,
         'num_puzzle_identifiers, puzzle_emb_ndim': of_weight * table,
         'batch_size': slots * size * (kept + c.seq_len * c.vocab_size),
     }
