@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from trm_nbdev.baselines import VARIANTS
+from trm_nbdev.checks import PositiveInt, Share, checked, expect, in_words
 from trm_nbdev.engine import data as data_module
 from trm_nbdev.engine import rerun
 from trm_nbdev.engine.arc_files import arc_splits
@@ -31,7 +32,7 @@ from trm_nbdev.engine.rerun import FIELDS, OPTIONS, changes_of, fields_help, mai
 from trm_nbdev.engine.sudoku_maker import sudoku_splits
 from trm_nbdev.model import TRM, TRMConfig, cost
 from trm_nbdev.solving import solve, stopped, think
-from trm_nbdev.tokens import PositiveInt, PuzzleSet, Share, Splits, Stream, check, checked, in_words
+from trm_nbdev.tokens import PuzzleSet, Splits, Stream
 from trm_nbdev.training import TrainConfig, begin, check_identifiers
 
 SMALL = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=1, T=1, n_sup=2, dtype='float32')
@@ -263,7 +264,7 @@ def ask(rng: random.Random) -> Any:
         lambda: rows_of(odd),
         lambda: out_folder(rng.choice([odd if odd != '\x00' else None]), odd),
         lambda: read_weights(odd),
-        lambda: check(PositiveInt, number=odd),
+        lambda: expect(PositiveInt, number=odd),
         lambda: sudoku_splits(**some(rng, ['box', 'clues', 'n_train', 'seed']) | {'n_test': 0}),
         lambda: maze_splits(**some(rng, ['side', 'min_path', 'n_train', 'seed']) | {'n_test': 0}),
         lambda: arc_splits(**some(rng, ['version', 'side', 'n_votes', 'held_out', 'seed']) | {'n_valid': -1}),

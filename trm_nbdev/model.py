@@ -17,9 +17,9 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from .act import HALTING, q_head
+from .checks import NonNegativeInt, PositiveInt, Repeats, RepeatsOr0, Size, SizeOr0, checked, expect, plain
 from .network import MIXERS, Linear, TinyNetwork, swiglu_width, trunc_normal_
 from .recursion import FEATURES, GRADIENTS, Net, State, deep_recursion, recomputed
-from .tokens import NonNegativeInt, PositiveInt, Repeats, RepeatsOr0, Size, SizeOr0, check, checked, plain
 
 # %% ../nbs/1_idea/07_model.ipynb #c14c6daf
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float64': torch.float64}
@@ -47,9 +47,7 @@ class TRMConfig:
     n_sup: Repeats = 16  # supervision steps
     halting: str = 'one-pass'  # how stopping is learned: a name in `HALTING`
     num_puzzle_identifiers: PositiveInt = 1  # puzzles, or tasks, that can be told apart by their embedding
-    puzzle_emb_ndim: NonNegativeInt = (
-        0  # numbers in a puzzle's embedding; 0: there is none, all puzzles follow the same rules
-    )
+    puzzle_emb_ndim: NonNegativeInt = 0  # numbers in a puzzle's embedding; 0: none, all puzzles follow the same rules
     puzzle_emb_len: SizeOr0 = 0  # positions in front of the cells, which hold the embedding
     dtype: str = 'bfloat16'  # of the activations; weights are float32, or float64 if this is 'float64'
 
@@ -174,7 +172,7 @@ class TRM(nn.Module):
         config: TRMConfig,  # what to build
     ):
         super().__init__()
-        check(TRMConfig, config=config)
+        expect(TRMConfig, config=config)
         self.config = c = config
         self.recompute = False  # True: less memory for more work, see `recomputed`
 

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from pydantic import BeforeValidator, Field
 
+from .checks import Repeats, Size, expect, plain
 from .model import TRM
 from .recursion import State
 from .supervision import pick
-from .tokens import PuzzleSet, Repeats, Size, check, plain
+from .tokens import PuzzleSet
 from .training import check_identifiers
 
 # %% ../nbs/1_idea/10_solving.ipynb #a53ef06a
@@ -71,10 +72,10 @@ def check_questions(
     batch_size: int,  # puzzles at a time
 ) -> tuple[np.ndarray, int]:  # identifiers and steps, with the defaults filled in
     "Raise ValueError for questions that the model cannot be asked."
-    check(TRM, model=model)
-    check(Size, batch_size=batch_size)
-    check(Repeats | None, steps=steps)
-    check(np.ndarray, inputs=inputs, identifiers=inputs if identifiers is None else identifiers)
+    expect(TRM, model=model)
+    expect(Size, batch_size=batch_size)
+    expect(Repeats | None, steps=steps)
+    expect(np.ndarray, inputs=inputs, identifiers=inputs if identifiers is None else identifiers)
     c = model.config
     steps = c.n_sup if steps is None else steps
     if inputs.ndim != 2 or inputs.shape[1] != c.seq_len:
@@ -98,7 +99,7 @@ def check_threshold(
     threshold: float,  # of the halting logit, perhaps infinite
 ) -> None:
     "Raise ValueError for anything but a number."
-    check(Threshold, threshold=threshold)
+    expect(Threshold, threshold=threshold)
     if math.isnan(threshold):
         raise ValueError('threshold is nan, expected a number')
 

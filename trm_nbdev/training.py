@@ -18,11 +18,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .act import HALTING, act
-from .ema import ema
-from .model import TRM, TRMConfig
-from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
-from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
-from trm_nbdev.tokens import (
+from trm_nbdev.checks import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -30,15 +26,17 @@ from trm_nbdev.tokens import (
     PositiveShare,
     Repeats,
     RepeatsOr0,
-    Samples,
     Seed,
     Share,
     ShareBelow1,
-    Splits,
-    Stream,
-    check,
     checked,
+    expect,
 )
+from .ema import ema
+from .model import TRM, TRMConfig
+from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
+from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
+from .tokens import Samples, Splits, Stream
 
 # %% ../nbs/1_idea/09_training.ipynb #9efae3c4
 @checked
@@ -52,10 +50,7 @@ class TrainConfig:
     lr_min_ratio: Share = 1.0  # share of it at the end of a cosine; 1: constant
     warmup: NonNegativeInt = 2000  # optimiser steps
     weight_decay: NonNegativeFloat = 1.0  # each step takes lr*weight_decay of a weight
-    betas: tuple[ShareBelow1, ShareBelow1] = (
-        0.9,
-        0.95,
-    )  # how much of the gradient's mean and mean square each step keeps
+    betas: tuple[ShareBelow1, ShareBelow1] = (0.9, 0.95)  # what a step keeps of the gradient's mean and mean square
     puzzle_emb_lr: PositiveFloat = 1e-2  # of puzzle embeddings, where the model has them
     puzzle_emb_weight_decay: NonNegativeFloat = 0.1  # of puzzle embeddings
     ema_decay: PositiveShare = 0.999  # of the averaged weights
@@ -105,8 +100,8 @@ def begin(
     slots: int | None = None,  # default: `batch_size`
 ) -> Training:  # at step 0, all slots empty
     "A fresh model, its average, its optimisers and an empty carry, all determined by the seed."
-    check(TrainConfig, train_config=train_config)
-    check(Seed, seed=seed)
+    expect(TrainConfig, train_config=train_config)
+    expect(Seed, seed=seed)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     with torch.random.fork_rng(devices=[]):  # the weights are drawn on the CPU: the same for every device
         torch.manual_seed(seed)

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from ..checks import expect, plain
 from ..puzzles import arc
-from ..tokens import check, plain
 
 # %% ../../nbs/4_engine_room/06_arc_files.ipynb #1c686a48
 def read_tasks(
@@ -141,7 +141,7 @@ def arc_files(
 
 
 def _check_part(version: int, part: str) -> None:
-    check(Version, version=version)
+    expect(Version, version=version)
     if part != 'concept' and (version, part) not in PARTS:
         raise ValueError(f"part is {part!r}, expected 'training', 'evaluation' or 'concept'")
 
@@ -177,7 +177,7 @@ def arc_splits(
     seed: int = 0,  # another seed, other tasks held out and other versions
 ) -> arc.ArcSplits:
     "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
-    check(arc.Side, side=side)
+    expect(arc.Side, side=side)
     training, evaluation = (read_arc(version, part, folder) for part in ('training', 'evaluation'))
     more = read_arc(version, 'concept', folder) if concept else ()
     if held_out is None:

@@ -31,22 +31,12 @@ from matplotlib.figure import Figure
 from platformdirs import user_cache_path
 from pydantic import BeforeValidator, Field
 
+from ..checks import Puzzles, PuzzlesOr0, Seed, SizeOr0, checked, plain
 from . import arc_files, maze_maker, sudoku_maker, sudoku_solver
 from .files import csv_folder, digest, replacing, sha256
 from ..puzzles import arc, maze, sudoku
 from ..puzzles.pictures import Movie
-from trm_nbdev.tokens import (
-    Augment,
-    Puzzles,
-    PuzzleSet,
-    PuzzlesOr0,
-    Seed,
-    SizeOr0,
-    Splits,
-    checked,
-    keep_identifiers,
-    plain,
-)
+from ..tokens import Augment, PuzzleSet, Splits, keep_identifiers
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #f83090f6
 @checked

@@ -22,7 +22,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from ..tokens import Seed, check, check_counts
+from ..checks import Seed, expect
+from ..tokens import check_counts
 
 # %% ../../nbs/4_engine_room/01_files.ipynb #695f9294
 def csv_folder(folder: str | Path, name: str) -> Path:
@@ -84,7 +85,7 @@ def draw_rows(
 ) -> list[tuple[Path, list[int]]]:  # for training, validation and test: the file and its rows, counted from 0
     "Random rows of both files; `ValueError` if a file has too few rows or a broken one."
     check_counts(n_train, n_valid, n_test)
-    check(Seed, seed=seed)
+    expect(Seed, seed=seed)
     train, test = folder / 'train.csv', folder / 'test.csv'
     train_rows, test_rows = _shuffled(train, seed, 'n_train', n_train), _shuffled(test, seed, 'n_test', n_test)
     return [(train, train_rows[:n_train]), (train, train_rows[n_train : n_train + n_valid]), (test, test_rows[:n_test])]

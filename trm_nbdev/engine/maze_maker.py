@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
+from ..checks import Puzzles, Seed, Size, expect
 from .files import check_left, csv_folder, draw_rows, excerpt, read_rows
 from .progress import progress
 from ..puzzles import maze
-from ..tokens import Puzzles, PuzzleSet, Seed, Size, Splits, check, check_counts
+from ..tokens import PuzzleSet, Splits, check_counts
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #9ce43ad5
 _MAX_WASTED = 1_000_000  # mazes drawn in vain before giving up
@@ -28,10 +29,10 @@ def generate(
     seed: int = 0,  # a different seed gives different mazes
 ) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 tokens
     "Random mazes, no two of them equal or mirror images; `ValueError` when no new ones are found."
-    check(Puzzles, n=n)
-    check(Seed, seed=seed)
-    check(maze.Side, side=side)
-    check(Size, min_path=min_path)
+    expect(Puzzles, n=n)
+    expect(Seed, seed=seed)
+    expect(maze.Side, side=side)
+    expect(Size, min_path=min_path)
     if not 2 <= min_path <= side * side:
         raise ValueError(f'min_path is {min_path}, expected 2 to {side * side}, the cells of a maze')
     rng, wasted = np.random.default_rng(seed), 0

@@ -21,10 +21,10 @@ from IPython import get_ipython
 
 import trm_nbdev
 from ..baselines import BASE, COLUMNS, ROWS, SAMPLES
+from ..checks import Seed, checked, expect, short_repr
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
 from .files import check_writable
 from ..model import TRMConfig, cost
-from ..tokens import Seed, check, checked, short_repr
 from ..training import TrainConfig
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #c178c910
@@ -198,7 +198,7 @@ DETERMINED = ('vocab_size', 'seq_len', 'num_puzzle_identifiers')  # by the puzzl
 
 def _check_changes(changes: Any) -> None:
     "`ValueError` for anything but fields of the configurations that a row may change."
-    check(dict[str, Any], changes=changes)
+    expect(dict[str, Any], changes=changes)
     if fixed := ', '.join(name for name in DETERMINED if name in changes):
         raise ValueError(f'{fixed} follows from the puzzles, expected changes of other fields')
     known = {f.name for c in (TRMConfig, TrainConfig) for f in fields(c)}
@@ -216,7 +216,7 @@ def run_spec(
     p = profile_of(profile)
     _check_changes(changes)
     data = p.built_in[SUDOKU] if data is None else data
-    check(BenchmarkData, data=data)
+    expect(BenchmarkData, data=data)
     changes = p.special.get(data.benchmark, {}) | changes
     model, train_config = _fields_of(TRMConfig, changes), _fields_of(TrainConfig, changes)
     model = dict(vocab_size=data.vocab_size, seq_len=data.side**2) | p.model | model
@@ -294,7 +294,7 @@ def seed_list(
     if not numbers or len(set(numbers)) < len(numbers):
         raise ValueError(f'seeds is {short_repr(seeds)}, expected different whole numbers of at least 0')
     for number in numbers:
-        check(Seed, seed=number)
+        expect(Seed, seed=number)
     return numbers
 
 
@@ -306,7 +306,7 @@ def run_specs(
     benchmark: str = SUDOKU,  # a key of `BUILT_IN`
 ) -> dict[tuple[str, int], RunSpec]:  # (row, seed) -> run; all rows with the first seed come first
     "The run of each row and seed; errors as in `seed_list`, `data_of` and `run_spec`."
-    check(dict[str, Any], rows=rows)
+    expect(dict[str, Any], rows=rows)
     puzzles = data_of(profile, benchmark, data)
     return {
         (row, seed): run_spec(profile, changes, seed, puzzles)
@@ -328,7 +328,7 @@ def out_folder(
 ) -> Path:  # created if need be; `ValueError` if nothing can be written to it
     "Where results go: `out`, else results/<profile> in the project's folder, or results/<profile>-real for real files."
     profile_of(profile)
-    check(str | Path | None, out=out)
+    expect(str | Path | None, out=out)
     name = profile if source_of(data) == 'built-in' else f'{profile}-real'
     return check_writable(Path(out) if out else project_root() / 'results' / name)
 

@@ -26,11 +26,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..checks import expect
 from .arc_files import replay_votes
 from .long_runs import compile_network
 from ..model import TRM, TRMConfig
 from ..supervision import IGNORE, Carry, StepResult
-from ..tokens import check
 from ..training import TrainConfig, begin, train_step
 
 # %% ../../nbs/4_engine_room/17_reference.ipynb #96409094
@@ -92,7 +92,7 @@ def read_weights(
     path: str | Path,  # a checkpoint of the released code, or a safetensors file
 ) -> dict[str, Tensor]:  # name -> weight, without the prefixes of compilation and loss
     "Read a state dict; raises ValueError for a damaged file and for a pickle that wants to execute code."
-    check(str | Path, path=path)
+    expect(str | Path, path=path)
     if Path(path).is_dir():
         raise ValueError(f'{path} is a folder, expected a file of weights')
     try:

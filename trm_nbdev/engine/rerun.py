@@ -37,6 +37,7 @@ from filelock import Timeout
 from pydantic import ValidationError
 
 from ..baselines import VARIANTS
+from ..checks import adapter, in_words, short_repr
 from .data import SUDOKU, source_of
 from .devices import Lost, by_torchrun, process_group, rank, ranks, share
 from .files import replacing
@@ -58,7 +59,6 @@ from trm_nbdev.engine.plan import (
 from .progress import progress
 from .runs import read_record, record_path, run, usable_cores, verify
 from ..model import TRMConfig
-from ..tokens import adapter, in_words, short_repr
 from ..training import TrainConfig
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #fee7d0ce

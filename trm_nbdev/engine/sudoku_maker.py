@@ -18,11 +18,12 @@ import numpy as np
 from numba import njit
 from pydantic import BeforeValidator, Field
 
+from ..checks import Puzzles, Seed, expect, plain
 from .files import check_left, csv_folder, draw_rows, excerpt, read_rows
 from .progress import progress
 from .sudoku_solver import ascending, check_puzzle, lines_and_peers, search, search_carefully
 from ..puzzles.sudoku import Box, as_grid, line_orders, parse_grid, puzzle_set, side_of, units
-from ..tokens import Puzzles, Seed, Splits, check, check_counts, plain
+from ..tokens import Splits, check_counts
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #7b49f4d5
 def random_solution(
@@ -45,7 +46,7 @@ def make_puzzle(
 ) -> tuple[np.ndarray, np.ndarray]:  # question and answer, both (side*side,) uint8 digits
     "A random puzzle with one solution; `ValueError` for a number of clues that a thousand tries do not reach."
     cells = side_of(box) ** 2
-    check(ClueCount | None, clues=clues)
+    expect(ClueCount | None, clues=clues)
     if clues is not None and clues > cells:
         raise ValueError(f'clues is {clues}, expected at most {cells}, the cells of the grid')
     for _ in range(_TRIES):
@@ -248,8 +249,8 @@ def generate(
     seed: int = 0,  # a different seed gives different puzzles
 ) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 digits
     "Puzzles with one solution each, no two equivalent (4x4: equal); `ValueError` if no new ones are found."
-    check(Puzzles, n=n)
-    check(Seed, seed=seed)
+    expect(Puzzles, n=n)
+    expect(Seed, seed=seed)
     found = []
     # the bar is shown only if it takes longer than 5 seconds
     with progress(n, 'generating Sudokus', unit='', delay=5, leave=False) as bar:

@@ -26,8 +26,9 @@ from matplotlib.figure import Figure
 from pydantic import BeforeValidator, Field
 from scipy.special import expit
 
+from ..checks import Puzzles, PuzzlesOr0, Seed, SizeOr0, expect, plain
 from .pictures import Movie, animate, step_titles, strip
-from ..tokens import Puzzles, PuzzleSet, PuzzlesOr0, Samples, Seed, SizeOr0, Splits, check, plain
+from ..tokens import PuzzleSet, Samples, Splits
 
 # %% ../../nbs/2_puzzles/04_arc.ipynb #b02d3a61
 SIDE = 30  # rows and columns of the largest grid
@@ -501,11 +502,11 @@ def split_tasks(
 
 # %% ../../nbs/2_puzzles/04_arc.ipynb #e9e593c3
 def _check_sizes(side: int, n_votes: int | None, n_augmentations: int, seed: int, **tasks: int) -> None:
-    check(Side, side=side)
-    check(Puzzles | None, n_votes=n_votes)
-    check(SizeOr0, n_augmentations=n_augmentations)
-    check(Seed, seed=seed)
-    check(PuzzlesOr0, **tasks)
+    expect(Side, side=side)
+    expect(Puzzles | None, n_votes=n_votes)
+    expect(SizeOr0, n_augmentations=n_augmentations)
+    expect(Seed, seed=seed)
+    expect(PuzzlesOr0, **tasks)
 
 
 def _check_apart(training: Sequence[Task], evaluation: Sequence[Task], more: Sequence[Task]) -> None:

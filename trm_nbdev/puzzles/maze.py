@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 from numba import njit
 from pydantic import BeforeValidator, Field
 
+from ..checks import expect, plain
 from .pictures import Movie, animate, step_titles, strip
-from ..tokens import PuzzleSet, check, keep_identifiers, plain
+from ..tokens import PuzzleSet, keep_identifiers
 
 # %% ../../nbs/2_puzzles/03_maze.ipynb #683fb2b8
 WALL, FREE, START, GOAL, PATH = range(1, 6)  # 0 is padding
@@ -60,7 +61,7 @@ Side = Annotated[int, Field(ge=2, le=100), BeforeValidator(plain)]  # rows and c
 
 def _n_cells(side: int) -> int:
     "Number of cells in a maze; `ValueError` for a side below 2."
-    check(Side, side=side)
+    expect(Side, side=side)
     return side * side
 
 

@@ -19,8 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import BeforeValidator, Field
 
+from ..checks import expect, plain
 from .pictures import Movie, animate, step_titles, strip
-from ..tokens import PuzzleSet, check, keep_identifiers, plain
+from ..tokens import PuzzleSet, keep_identifiers
 
 # %% ../../nbs/2_puzzles/02_sudoku.ipynb #bd324ced
 BoxSide = Annotated[int, Field(ge=2, le=4), BeforeValidator(plain)]
@@ -31,7 +32,7 @@ def side_of(
     box: Box,  # rows and columns of one box, such as (2, 3)
 ) -> int:  # rows, columns and digits of the grid
     "The side of the grid; `ValueError` for a box that is not 2x2, 2x3, 3x2, 2x4, 4x2 or 3x3."
-    check(Box, box=box)
+    expect(Box, box=box)
     if box[0] * box[1] > 9:
         raise ValueError(f'box is {box}, expected (rows, columns) of at most 9 cells')
     return box[0] * box[1]
