@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RECORDED', 'EXACT', 'TOLERANCE', 'OPTIONAL', 'released_name', 'initial_names', 'released', 'to_released',
            'read_weights', 'load_released', 'config_of', 'settings_of', 'part', 'replay', 'group_of', 'tolerance',
-           'largest_difference', 'Group', 'compare', 'read_recording', 'replayed', 'record', 'report', 'report_votes',
-           'main']
+           'largest_difference', 'Group', 'compare', 'read_recording', 'replayed', 'record', 'report_recording',
+           'report_votes', 'main']
 
 # %% ../../nbs/4_engine_room/17_reference.ipynb #7fbf1467
 import argparse
@@ -496,7 +496,7 @@ def record(
     save_file(tensors, path, metadata=dict(config=json.dumps(settings_of(config)), note=note))
 
 # %% ../../nbs/4_engine_room/17_reference.ipynb #b214430b
-def report(
+def report_recording(
     path: str | Path,  # a recording
     compiled: bool = False,  # see `replay`
 ) -> int:  # 0: it is what our models compute, 1: something differs, 2: it cannot be replayed
@@ -553,4 +553,4 @@ def main(
     p.add_argument('files', nargs='+', metavar='FILE', type=Path, help=f'a recording: {kinds}')
     p.add_argument('--compiled', action='store_true', help='let torch.compile fuse the network, as training does')
     a = p.parse_args(argv)
-    return max(report(file, a.compiled) for file in a.files)
+    return max(report_recording(file, a.compiled) for file in a.files)
