@@ -42,6 +42,7 @@ def cells(notebook: Path) -> list[dict]:
 #   pytest                                the storm tests for two seconds each, beside all others
 #   pytest -m storm                       the storm tests alone, three minutes in all
 #   STORM_SEED=123 pytest -m storm        the cases of an earlier run, in the same order
+#   STORM_RECORD=results/storm.json …     the number of cases goes to a file, for the chapter on what we promise
 
 
 # every process of pytest-xdist inherits the seed
@@ -67,6 +68,7 @@ def storm_cases(request: pytest.FixtureRequest, budget: float) -> Iterator[rando
         end = time.perf_counter() + budget
         for k in itertools.count():
             if k and time.perf_counter() > end:
+                request.node.user_properties.append(('cases', k))
                 return
             request.node.stash[CASE] = f'case {k} of STORM_SEED={SEED}'
             yield random.Random(f'{SEED} {request.node.name} {k}')
@@ -84,6 +86,19 @@ def pytest_runtest_makereport(item: pytest.Item):
     if report.when == 'call' and report.failed and CASE in item.stash:
         report.sections.append(('storm', item.stash[CASE]))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config):
+    "After a storm, say how many cases each test has drawn."
+    passed = {report.nodeid: dict(report.user_properties) for report in terminalreporter.stats.get('passed', [])}
+    cases = {name.partition('::')[2]: found['cases'] for name, found in sorted(passed.items()) if 'cases' in found}
+    if config.option.markexpr == 'storm':
+        terminalreporter.write_line(f'{sum(cases.values())} cases: {cases}')
+    if place := os.environ.get('STORM_RECORD'):
+        from trm_nbdev.engine.runs import machine  # not before the environment is cleared
+
+        found = dict(seed=SEED, failed=len(terminalreporter.stats.get('failed', [])), cases=cases, machine=machine())
+        Path(place).write_text(json.dumps(found, indent=1) + '\n')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]):

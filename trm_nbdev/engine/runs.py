@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 
 import trm_nbdev
 from .checkpoints import kept_steps
-from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData
+from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData
 from .devices import broadcast_decision, rank, ranks, think_together
 from .files import digest, read_sealed, replacing, sealed
 from .long_runs import averaged_weights, can_compile, cxx, fixed_threads, train_resumable
@@ -622,9 +622,11 @@ def check(
 ) -> str:  # 'recorded' where there was no record, else see `same_result`
     "Train the profile's short run again and compare it with its record."
     p, where, puzzles = profile_of(profile), out_folder(out, profile, data), data_of(profile, benchmark, data)
-    n_test = min(getattr(puzzles, 'n_test', 256), 256)
-    fewer = dict(n_votes=1) if isinstance(puzzles, ArcData) else dict(n_test=n_test)
-    short = replace(puzzles, **fewer)
+    short = puzzles
+    if isinstance(puzzles, ArcData):
+        short = replace(puzzles, n_votes=1)
+    elif isinstance(puzzles, SudokuData | MazeData):
+        short = replace(puzzles, n_test=min(puzzles.n_test, 256))
     spec = run_spec(profile, {'steps': p.check_steps, 'evaluations': 2}, 0, short)
     kept = read_record(spec, where)
     if kept is None:
