@@ -807,6 +807,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'trm_nbdev.model._weights_for': ('1_idea/model.html#_weights_for', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.cost': ('1_idea/model.html#cost', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.flops': ('1_idea/model.html#flops', 'trm_nbdev/model.py'),
+                                 'trm_nbdev.model.known_names': ('1_idea/model.html#known_names', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.n_parameters': ('1_idea/model.html#n_parameters', 'trm_nbdev/model.py'),
                                  'trm_nbdev.model.positions_first': ('1_idea/model.html#positions_first', 'trm_nbdev/model.py')},
             'trm_nbdev.network': { 'trm_nbdev.network.Attention': ('1_idea/network.html#attention', 'trm_nbdev/network.py'),

@@ -58,7 +58,8 @@ from trm_nbdev.engine.plan import (
 )
 from .progress import progress
 from .runs import read_record, record_path, run, usable_cores, verify
-from ..model import TRMConfig
+from ..model import TRMConfig, known_names
+from ..optim import OPTIMIZERS
 from ..training import TrainConfig
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #fee7d0ce
@@ -299,8 +300,12 @@ def _change(word: str) -> tuple[str, Any]:
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #3384a7e0
 def fields_help() -> str:  # a line for each field
     "What `--run` can change, in which range, and the paper's value."
-    lines = ((f.name, in_words(f.type), json.dumps(f.default)) for f in FIELDS.values())
-    return '\n'.join(f'  {name:24}{kind} (default: {default})' for name, kind, default in lines)
+    named = known_names() | dict(optimizer=OPTIMIZERS)
+    lines = []
+    for name, f in FIELDS.items():
+        kind = f'one of {"; ".join(named[name])}' if name in named else in_words(f.type)
+        lines.append(f'  {name:24}{kind} (default: {json.dumps(f.default)})')
+    return '\n'.join(lines)
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #ed338a22
 # argparse, because typer and click have no option that takes several words (--only layers ema), fastcore's call_parse
