@@ -334,7 +334,7 @@ def test_verify_names_what_is_damaged(out, capsys):
 @pytest.mark.parametrize(
     'values, why',
     [
-        (dict(protocol=1), "under protocol 1, and today's is"),
+        (dict(protocol=1), "under protocol 1, but today's is"),
         (dict(how={k: v for k, v in asdict(SPEC.train_config).items() if k != 'lr'}), 'only one has lr'),
         (dict(model=asdict(SPEC.model) | {'colour': 'red'}), 'only one has colour'),
     ],
@@ -370,7 +370,7 @@ def test_a_sealed_record_whose_content_is_not_that_of_its_key_is_damaged(out, ca
         (['--force'], '--verify trains nothing: expected it without --force'),
         (['--run', 'HRM'], 'expected it without --run'),
         (['--profile', 'fast'], "profile is 'fast'"),
-        ([], 'holds no records and no models'),
+        ([], 'holds no records or models'),
     ],
 )
 def test_verify_refuses_what_makes_no_sense(words, message, tmp_path, capsys):
