@@ -60,7 +60,7 @@ def test_all_wrong_fields_are_named_with_their_ranges():
         (lambda: TRMConfig(), 'vocab_size is missing, expected a whole number from 1 to 100,000; seq_len is missing'),
         (
             lambda: TRMConfig(8, 36, colour=1),
-            'colour is not a field of TRMConfig, expected some of vocab_size, seq_len, h',
+            'colour is not a field of TRMConfig, expected one of vocab_size, seq_len, h',
         ),
         (lambda: TRMConfig('x', 36), "vocab_size is 'x', expected"),
         (lambda: TRMConfig(8, 36, num_puzzle_identifiers=10**12), 'num_puzzle_identifiers is 1000000000000, expected'),

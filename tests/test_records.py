@@ -102,7 +102,7 @@ def test_committed_trials_are_whole():
 def test_a_damaged_record_is_named_and_does_not_count(damage, why, out):
     path = record_path(SPEC, out)
     damage(path)
-    with pytest.warns(UserWarning, match=f'{why}.*: it does not count') as warned:
+    with pytest.warns(UserWarning, match=f'{why}.*; it does not count') as warned:
         assert read_record(SPEC, out) is None
     assert str(path) in str(warned[0].message)
     with warnings.catch_warnings(action='ignore'):

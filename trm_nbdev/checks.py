@@ -156,7 +156,7 @@ def _wrong_fields(e: ValidationError, cls: Any, given: dict[int | str, Any]) -> 
         place = error['loc'][0]
         name = place if isinstance(place, str) else places[place] if place < len(places) else f'value {place + 1}'
         if name not in kinds:
-            said.append(f'{name} is not a field of {cls.__name__}, expected some of {", ".join(kinds)}')
+            said.append(f'{name} is not a field of {cls.__name__}, expected one of {", ".join(kinds)}')
         elif place not in given:
             said.append(f'{name} is missing, expected {in_words(kinds[name])}')
         else:

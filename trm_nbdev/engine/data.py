@@ -483,7 +483,7 @@ def load(
     data, folder = BUILT_IN[check_benchmark(benchmark)], real_folder(benchmark, source)
     known = asdict(data).keys() - {'folder', 'version'}  # which `source` and `benchmark` determine
     if unknown := ', '.join(sorted(changes.keys() - known)):
-        raise ValueError(f'{benchmark} has no {unknown}, expected some of {", ".join(sorted(known))}')
+        raise ValueError(f'{benchmark} has no {unknown}, expected one of {", ".join(sorted(known))}')
     few = {} if folder else _FEW.get(benchmark, {})
     data = replace(data, folder=folder, **few | changes)
     _announce(data)

@@ -434,7 +434,7 @@ def whole_records(
         try:
             records.append(whole_record(path))
         except (OSError, ValueError) as e:
-            warnings.warn(f'{e}: it does not count', stacklevel=2)
+            warnings.warn(f'{e}; it does not count', stacklevel=2)
     return records
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #08ec245a
@@ -452,7 +452,7 @@ def read_record(
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as e:
-        warnings.warn(f'{e}: it does not count', stacklevel=2)
+        warnings.warn(f'{e}; it does not count', stacklevel=2)
         return None
     return record if any_age or record['finished'] >= _retrain_before() else None
 
@@ -528,7 +528,7 @@ def run_model(
         try:
             model, remark = kept_model(folder, record)
         except ValueError as e:
-            print(f'{e}: training it again')
+            print(f'{e}; training it again')
             _train_reported(spec, out, folder)
             return load_model(folder)
         if remark:
