@@ -299,6 +299,8 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         FileNotFoundError, match='expected arc-agi_training_challenges.json and arc-agi_training_solutions.json'
     ):
         read_arc(1, 'training', tmp_path)
+    with pytest.raises(FileNotFoundError, match='expected arc-agi_training2_challenges.json'):
+        read_arc(2, 'training', tmp_path)
     (tmp_path / 'arc-agi_training_challenges.json').mkdir()
     with pytest.raises(FileNotFoundError, match='expected arc-agi_training_challenges.json'):
         read_arc(1, 'training', tmp_path)

@@ -139,7 +139,7 @@ OWN = "profile = 'quick'  # smoke\nseeds = None\nout = None"
 def test_a_parameter_that_the_notebook_lacks_is_refused():
     check_parameters(['', OWN, 'sedes = 1'])  # not set by papermill
     check_parameters(['', OWN, '# Parameters\nseeds = [0]\nprofile = "smoke"\n', 'a = 1'])
-    expected = 'sedes, rows is no parameter of this notebook, expected profile, seeds, out'
+    expected = 'sedes, rows is not a parameter of this notebook, expected profile, seeds, out'
     with pytest.raises(ValueError, match=expected):
         check_parameters(['', OWN, '# Parameters\nsedes = [0]\nout = "x"\nrows = {}\n', 'sedes = 1'])
     check_parameters()  # outside of a notebook
@@ -158,7 +158,7 @@ def test_every_experiment_checks_its_parameters_before_it_uses_them(notebook):
 def test_plain_papermill_ends_with_the_unknown_name(tmp_path):
     source = next(p for p in EXPERIMENTS if p.stem == 'check_records')
     wrong = {'profile': 'smoke', 'sedes': 0, 'out': str(tmp_path / 'results')}
-    with pytest.raises(papermill.PapermillExecutionError, match='sedes is no parameter of this notebook'):
+    with pytest.raises(papermill.PapermillExecutionError, match='sedes is not a parameter of this notebook'):
         papermill.execute_notebook(
             str(source), str(tmp_path / 'o.ipynb'), wrong, progress_bar=False, kernel_name='python3'
         )

@@ -288,7 +288,7 @@ def test_a_cache_that_cannot_be_a_folder_is_done_without(tmp_path, monkeypatch, 
     'call, error, message',
     [
         (lambda: load('Sudoku'), ValueError, 'expected one of Sudoku-Extreme, Maze-Hard, ARC-AGI-1, ARC-AGI-2'),
-        (lambda: load('Maze-Hard', 'built-in', box=(2, 3)), ValueError, 'has no box, expected some of augmented, min_'),
+        (lambda: load('Maze-Hard', 'built-in', box=(2, 3)), ValueError, 'has no box, expected one of augmented, min_'),
         (lambda: load('ARC-AGI-1', version=2), ValueError, 'has no version'),
         (lambda: load('Maze-Hard', '/nowhere'), FileNotFoundError, 'there or in its folder maze-30x30-hard-1k'),
         (lambda: load('Sudoku-Extreme', '/nowhere'), FileNotFoundError, 'there or in its folder sudoku-extreme'),

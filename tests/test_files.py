@@ -41,6 +41,8 @@ def test_missing_files_and_rows_are_named(tmp_path):
         csv_folder(tmp_path, 'toys')
     for name in ('train.csv', 'test.csv'):
         (tmp_path / name).write_bytes(HEADER + b'me,1,2,3\n' * 5)
+    with pytest.raises(ValueError, match='train.csv: expected at least n_train=6 rows, got 5'):
+        draw_rows(tmp_path, 6, 0, 3, seed=0)
     with pytest.raises(ValueError, match='test.csv: expected at least n_test=6 rows, got 5'):
         draw_rows(tmp_path, 3, 0, 6, seed=0)
     with pytest.raises(ValueError, match='seed is -1, expected a whole number from 0'):

@@ -81,7 +81,7 @@ def test_committed_trials_are_whole():
 @pytest.mark.parametrize(
     'damage, why',
     [
-        (lambda p: changed(p, '"puzzles":8', '"puzzles":9'), 'its content does not fit its hash'),
+        (lambda p: changed(p, '"puzzles":8', '"puzzles":9'), 'its content does not match its hash'),
         (
             lambda p: p.write_bytes(p.read_bytes().replace(b'sudoku', b'sud\xffku', 1)),
             'expected JSON, got UnicodeDecod',
@@ -102,7 +102,7 @@ def test_committed_trials_are_whole():
 def test_a_damaged_record_is_named_and_does_not_count(damage, why, out):
     path = record_path(SPEC, out)
     damage(path)
-    with pytest.warns(UserWarning, match=f'{why}.*: it does not count') as warned:
+    with pytest.warns(UserWarning, match=f'{why}.*; it does not count') as warned:
         assert read_record(SPEC, out) is None
     assert str(path) in str(warned[0].message)
     with warnings.catch_warnings(action='ignore'):
@@ -148,10 +148,10 @@ def of_another_kind(folder: Path) -> None:
     'damage, why',
     [
         (shutil.rmtree, 'is missing'),
-        (cut_off, f'holds no model .* {WEIGHTS} does not fit its hash'),
+        (cut_off, f'holds no model .* {WEIGHTS} does not match its hash'),
         (lambda f: (f / WEIGHTS).unlink(), f'holds no {WEIGHTS}'),
-        (of_another_kind, 'holds another model than that of its record'),
-        (of_another_seed, 'has other weights than those of its record'),
+        (of_another_kind, 'holds a different model from that of its record'),
+        (of_another_seed, 'has different weights from those of its record'),
     ],
 )
 def test_a_damaged_model_is_named_and_trained_again(damage, why, out, capsys):
@@ -202,7 +202,7 @@ def test_of_a_training_that_cannot_be_written_the_last_checkpoint_is_kept(what, 
             m.setattr(runs, 'train_resumable', partial(runs.train_resumable, every=0))
         assert main(words) == 1
     printed = capsys.readouterr()
-    assert f'{spec.id}: the training is finished, but {path} cannot be written: ' in printed.err
+    assert f'{spec.id}: training is finished, but {path} cannot be written: ' in printed.err
     assert 'No space left on device' in printed.err and 'Traceback' not in printed.err
     assert not list(tmp_path.rglob('*.tmp*'))
     folder = tmp_path / 'checkpoints' / spec.id
@@ -210,7 +210,7 @@ def test_of_a_training_that_cannot_be_written_the_last_checkpoint_is_kept(what, 
         assert 'When there is room, the same command begins anew\n' in printed.err and not folder.exists()
         return
     step = runs.kept_steps(folder)[0]
-    assert f'the same command goes on from its checkpoint of step {step}, which is kept in {folder}\n' in printed.err
+    assert f'the same command goes on from its checkpoint of step {step}, kept in {folder}\n' in printed.err
     resumed = []
     monkeypatch.setattr(long_runs, 'from_checkpoint', lambda t, *a: resumed.append(a[0]) or from_checkpoint(t, *a))
     assert main(words) == 0 and not folder.exists() and resumed == [step]
@@ -230,7 +230,7 @@ def test_a_run_on_a_small_disk(size, small_disk, capsys):
     words = ['--profile', 'smoke', '--run', 'TRM (T=3, n=6)', 'compiled=false', '--out', str(place / 'out')]
     assert main(words) == 1
     printed = capsys.readouterr().err
-    assert 'the training is finished, but' in printed and 'No space left on device' in printed
+    assert 'training is finished, but' in printed and 'No space left on device' in printed
     assert not list(place.rglob('*.json')) and not list(place.rglob('*.tmp*'))
 
 
@@ -249,7 +249,7 @@ def test_the_notebooks_of_such_a_run_are_reported_as_failed(tmp_path, monkeypatc
     monkeypatch.setattr(runs, 'save_model', full)
     p = rerun.plan(rerun.parser().parse_args(['--profile', 'smoke', '--only', 'ema', '--out', str(tmp_path)]))
     (outcome,) = rerun.execute_all(p).values()
-    assert 'was not trained: OSError: ' in outcome.error and 'the training is finished, but' in outcome.error
+    assert 'was not trained: OSError: ' in outcome.error and 'training is finished, but' in outcome.error
 
 
 # ---- logs
@@ -334,7 +334,7 @@ def test_verify_names_what_is_damaged(out, capsys):
 @pytest.mark.parametrize(
     'values, why',
     [
-        (dict(protocol=1), "under protocol 1, and today's is"),
+        (dict(protocol=1), "under protocol 1, but today's is"),
         (dict(how={k: v for k, v in asdict(SPEC.train_config).items() if k != 'lr'}), 'only one has lr'),
         (dict(model=asdict(SPEC.model) | {'colour': 'red'}), 'only one has colour'),
     ],
@@ -361,7 +361,7 @@ def test_a_sealed_record_whose_content_is_not_that_of_its_key_is_damaged(out, ca
     path = record_path(SPEC, out)
     reseal(path, how=read_sealed(path)['how'] | {'lr': 0.5})
     code, lines = states(out, capsys)
-    assert code == 1 and 'its name, its key and its content do not fit' in '\n'.join(lines)
+    assert code == 1 and 'its name, its key and its content do not match' in '\n'.join(lines)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_a_sealed_record_whose_content_is_not_that_of_its_key_is_damaged(out, ca
         (['--force'], '--verify trains nothing: expected it without --force'),
         (['--run', 'HRM'], 'expected it without --run'),
         (['--profile', 'fast'], "profile is 'fast'"),
-        ([], 'holds no records and no models'),
+        ([], 'holds no records or models'),
     ],
 )
 def test_verify_refuses_what_makes_no_sense(words, message, tmp_path, capsys):

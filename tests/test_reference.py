@@ -88,9 +88,9 @@ def test_the_command_says_what_differs_and_exits_1(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('content', 'why'), [(None, 'No such file'), (b'nonsense', 'is no recording'), (b'', 'is no recording')]
+    ('content', 'why'), [(None, 'No such file'), (b'nonsense', 'is not a recording'), (b'', 'is not a recording')]
 )
-def test_what_is_no_recording_exits_2(tmp_path, content, why):
+def test_what_is_not_a_recording_exits_2(tmp_path, content, why):
     path = tmp_path / 'file.safetensors'
     if content is not None:
         path.write_bytes(content)

@@ -33,7 +33,7 @@ from trm_nbdev.puzzles.sudoku import format_grid
         (['--seeds', '-1'], 'expected'),
         (['--data', 'nowhere'], 'Maze-Hard, which maze_hard needs'),
         (['--data', 'nowhere', '--only', 'layers', 'ema'], 'Sudoku-Extreme, which ema, layers needs'),
-        (['--data', 'nowhere', '--only', 'results'], 'nowhere is no folder'),
+        (['--data', 'nowhere', '--only', 'results'], 'nowhere is not a folder'),
         (['--jobs', '0'], 'jobs is 0'),
         (['--benchmark', 'Maze-Hard'], 'without --run'),
         (['--run', 'lion'], 'no row is called'),

@@ -14,6 +14,7 @@ from trm_nbdev.engine.plan import PROFILES, run_spec
 from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.solving import early_stop_effect, solve, stopped, think
+from trm_nbdev.training import to_tensors
 
 TINY = TRMConfig(vocab_size=6, seq_len=16, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float64')
 
@@ -40,6 +41,8 @@ def test_a_puzzle_without_an_embedding_and_a_threshold_that_is_no_number_are_ref
     model, questions = TRM(replace(TINY, puzzle_emb_ndim=16, puzzle_emb_len=1)), np.ones((3, 16), np.uint8)
     with pytest.raises(ValueError, match='a puzzle has the identifier 1, expected 0 to 0'):
         think(model, questions, np.array([0, 1, 0]))
+    with pytest.raises(ValueError, match='a puzzle has the identifier 1, expected 0 to 0'):
+        to_tensors((questions, questions, np.array([0, 1, 0])), model)
     with pytest.raises(ValueError, match='threshold is nan, expected a number'):
         solve(model, questions, threshold=np.nan)
 

@@ -120,7 +120,7 @@ def asking_for(**fields: object) -> Callable[[Path], None]:
         (cut_off, 'or a damaged one'),
         (with_a_layer_too_few, 'Missing key.*blocks.1'),
         (with_a_layer_too_many, 'Unexpected key.*blocks.1'),
-        (of_integers, 'weights that are no floating point numbers'),
+        (of_integers, 'weights that are not floating-point numbers'),
         (lambda f: (f / WEIGHTS).write_bytes(b''), 'or a damaged one'),
         (lambda f: (f / CONFIG).write_text('{"architectures": ["BertModel"], "hidden_size": 768}'), 'architectures'),
         (lambda f: (f / CONFIG).write_text('[not JSON'), 'or a damaged one'),
@@ -136,7 +136,7 @@ def asking_for(**fields: object) -> Callable[[Path], None]:
 def test_a_damaged_or_foreign_folder_is_refused(damage, message, folder):
     damage(folder)
     with pytest.raises(
-        ValueError, match=f'small holds no model .*({CONFIG}|{WEIGHTS}) does not fit its hash in {SUMS}'
+        ValueError, match=f'small holds no model .*({CONFIG}|{WEIGHTS}) does not match its hash in {SUMS}'
     ):
         load_model(folder)
     resealed(folder)
@@ -200,7 +200,7 @@ def memory(kind: str) -> float:
 @pytest.mark.parametrize('typo', ['sudoku-5x5', 'results/typo/small', '/nowhere/small', '../typo', ''])
 def test_a_typo_is_no_name_on_the_hub(typo, monkeypatch):
     monkeypatch.setattr(huggingface_hub, 'snapshot_download', lambda *a, **k: pytest.fail('it asks the hub'))
-    with pytest.raises(ValueError, match='is no folder, no shipped model|holds no config.json'):
+    with pytest.raises(ValueError, match='is not a folder, a shipped model|holds no config.json'):
         load_model(typo)
 
 
@@ -256,5 +256,5 @@ def test_a_model_is_shipped_with_its_own_record_only(tmp_path, folder):
     place = SHIP['ship'](source / 'record.json', source, 'mine', tmp_path / 'shipped')
     assert sorted(f.name for f in place.iterdir()) == ['README.md', SUMS, CONFIG, WEIGHTS, 'record.json']
     assert "load_model('mine')" in (place / 'README.md').read_text() and load_model(place)
-    with pytest.raises(ValueError, match='holds another model than that of'):
+    with pytest.raises(ValueError, match='holds a different model from that of'):
         SHIP['ship'](source / 'record.json', folder, 'mine', tmp_path / 'shipped')

@@ -83,7 +83,7 @@ def ship(record: Path, folder: Path, name: str, shipped: Path = SHIPPED) -> Path
     content = read_sealed(record)
     load_model(folder)  # is it whole?
     if digest(folder / WEIGHTS) != content['weights_sha256']:
-        raise ValueError(f'{folder} holds another model than that of {record}')
+        raise ValueError(f'{folder} holds a different model from that of {record}')
     place = shipped / name
     place.mkdir(parents=True, exist_ok=True)
     for file in (folder / CONFIG, folder / WEIGHTS, folder / SUMS):

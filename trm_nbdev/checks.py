@@ -20,18 +20,18 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 # %% ../nbs/4_engine_room/00_checks.ipynb #2edceb2e
 def plain(value: Any) -> Any:
-    "A number of numpy as a number of Python; anything else as it is. `ValueError` for what only turns into a number."
+    "A NumPy number as a Python number, anything else as it is; `ValueError` for what could only be turned into one."
     value = value.item() if isinstance(value, np.generic) else value
     if hasattr(value, '__float__') and not isinstance(value, int | float):
-        raise ValueError('expected a number')  # an array or a tensor with a single number, for instance
+        raise ValueError('expected a number')  # for instance, an array or a tensor with a single number
     return value
 
 
 PositiveInt = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(plain)]
 NonNegativeInt = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain)]
-Size = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(plain)]  # of something that is kept in memory
+Size = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(plain)]  # of things that are kept in memory
 SizeOr0 = Annotated[int, Field(ge=0, le=100_000), BeforeValidator(plain)]
-Repeats = Annotated[int, Field(ge=1, le=1000), BeforeValidator(plain)]  # of something that is done one after the other
+Repeats = Annotated[int, Field(ge=1, le=1000), BeforeValidator(plain)]  # of things that are done one after the other
 RepeatsOr0 = Annotated[int, Field(ge=0, le=1000), BeforeValidator(plain)]
 Puzzles = Annotated[int, Field(ge=1, le=10**7), BeforeValidator(plain)]
 PuzzlesOr0 = Annotated[int, Field(ge=0, le=10**7), BeforeValidator(plain)]
@@ -57,7 +57,7 @@ _KINDS = {
 def adapter(
     kind: Any,  # a type, such as `Share`, `PositiveInt | None` or a class
 ) -> TypeAdapter:
-    "What checks values of a type."
+    "An object that checks values against a type, see pydantic."
     is_own = isinstance(kind, type) and kind not in (int, float, bool, str)
     return TypeAdapter(InstanceOf[kind]) if is_own else TypeAdapter(kind, config=_RULES)
 
@@ -103,11 +103,11 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
 def short_repr(value: Any) -> str:  # one line
-    "A value as an error shows it."
+    "A value as a message shows it."
     try:
         return _REPR.repr(value).replace('\n', ' ')
     except ValueError:
-        return 'a number of thousands of digits'  # Python writes no longer number
+        return 'a number of thousands of digits'  # Python refuses to write it out
 
 
 def expect(
@@ -156,7 +156,7 @@ def _wrong_fields(e: ValidationError, cls: Any, given: dict[int | str, Any]) -> 
         place = error['loc'][0]
         name = place if isinstance(place, str) else places[place] if place < len(places) else f'value {place + 1}'
         if name not in kinds:
-            said.append(f'{name} is no field of {cls.__name__}, expected some of {", ".join(kinds)}')
+            said.append(f'{name} is not a field of {cls.__name__}, expected one of {", ".join(kinds)}')
         elif place not in given:
             said.append(f'{name} is missing, expected {in_words(kinds[name])}')
         else:

@@ -211,7 +211,7 @@ def write_submission(
 def replay_votes(
     path: str | Path,  # an .npz file, with the .json file of the same name beside it
 ) -> dict[str, dict]:  # inputs, labels, pass@k and submission -> difference, tolerance (0), compared, worst, ok
-    "Vote again and compare with the recording; `ValueError` for a file that is no recording."
+    "Vote again and compare with the recording; `ValueError` for a file that is not a recording."
     path = Path(path)
     arrays, recorded, tasks = _read_votes(path)
     try:

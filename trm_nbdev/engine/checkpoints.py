@@ -33,7 +33,7 @@ def save_checkpoint(
     tensors: dict[str, Tensor],  # all that is large
     rest: dict[str, Any],  # what JSON can hold
 ) -> None:
-    "Write a checkpoint, and delete all others but the one before; OSError, and nothing new, if it cannot be written."
+    "Write a checkpoint, and delete all others but the one before; if it cannot be written, OSError and no new file."
     folder.mkdir(parents=True, exist_ok=True)
     weights, index = _files(folder, step)
     try:
@@ -41,9 +41,9 @@ def save_checkpoint(
             save_file({k: v.detach().contiguous() for k, v in tensors.items()}, new)
         with replacing(index) as new:
             new.write_text(sealed(dict(step=step, tensors=digest(weights), rest=rest)), encoding='utf-8')
-    except (OSError, SafetensorError) as e:  # the second is what safetensors makes of a full disk
+    except (OSError, SafetensorError) as e:  # a full disk may raise either
         with suppress(OSError):
-            weights.unlink(missing_ok=True)  # without the JSON file it would only take room
+            weights.unlink(missing_ok=True)  # without the JSON file it would only take up room
         raise OSError(f'{folder}: {e}') from e
     _tidy_up(folder, step)
 
@@ -64,9 +64,7 @@ def _tidy_up(folder: Path, step: int) -> None:
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #e5e1d5d2
 def load_checkpoint(
     folder: Path,  # where checkpoints are kept
-) -> (
-    tuple[int, dict[str, Tensor], dict[str, Any]] | None
-):  # step, tensors on the CPU, and the rest; None: there is none
+) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:  # step, tensors on the CPU, the rest; None: there is none
     "The newest checkpoint that is whole; warns about damaged ones."
     for step in kept_steps(folder):
         weights, index = _files(folder, step)
@@ -75,7 +73,7 @@ def load_checkpoint(
             if about['step'] != step:
                 raise ValueError(f'{index.name} is that of step {about["step"]}')
             if digest(weights) != about['tensors']:
-                raise ValueError(f'{weights.name} does not fit the hash in {index.name}')
+                raise ValueError(f'{weights.name} does not match the hash in {index.name}')
             return step, load_file(weights), about['rest']
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
             told = f'the checkpoint of step {step} in {folder} is damaged ({e}): trying the one before it'

@@ -443,9 +443,7 @@ def download(
         return csv_folder(fetch(), '')
     except Exception as e:  # the hub's client raises many kinds
         reason = f'{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}'
-        advice = (
-            f'Without a connection, copy train.csv and test.csv of the data set {repository}, and name their folder'
-        )
+        advice = f'Without a connection, copy train.csv and test.csv of {repository}, and name their folder'
         raise ConnectionError(f'{benchmark} could not be downloaded ({reason}). {advice}') from e
 
 # %% ../../nbs/4_engine_room/07_data.ipynb #0ced0046
@@ -480,12 +478,12 @@ def load(
     source: str | Path | None = None,  # see `source_of`
     **changes: Any,  # fields of `SudokuData`, `MazeData` or `ArcData`, such as n_train=200
 ) -> Splits:  # for ARC `ArcSplits`
-    """A benchmark's puzzles; of those that must be generated first, few unless `changes` gives their numbers.
+    """A benchmark's puzzles; only a few Sudokus or mazes are generated unless `changes` says how many.
     `ValueError` for unknown names and wrong files, `FileNotFoundError`, `ConnectionError`."""
     data, folder = BUILT_IN[check_benchmark(benchmark)], real_folder(benchmark, source)
     known = asdict(data).keys() - {'folder', 'version'}  # which `source` and `benchmark` determine
     if unknown := ', '.join(sorted(changes.keys() - known)):
-        raise ValueError(f'{benchmark} has no {unknown}, expected some of {", ".join(sorted(known))}')
+        raise ValueError(f'{benchmark} has no {unknown}, expected one of {", ".join(sorted(known))}')
     few = {} if folder else _FEW.get(benchmark, {})
     data = replace(data, folder=folder, **few | changes)
     _announce(data)

@@ -122,7 +122,7 @@ def digest(
 def sha256(
     path: Path,  # a file
 ) -> str:  # 64 hexadecimal digits
-    "The same, computed again only if the file's time or size changes."
+    "SHA-256 of a file, computed again only if the file's time or size has changed."
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
 
@@ -155,7 +155,7 @@ def read_sealed(
         raise ValueError(f'{path} is damaged: expected a JSON object with the hash of its content, sha256')
     known = content.pop('sha256')
     if known != _seal(content):
-        raise ValueError(f'{path} is damaged: its content does not fit its hash, sha256')
+        raise ValueError(f'{path} is damaged: its content does not match its hash, sha256')
     return content
 
 # %% ../../nbs/4_engine_room/01_files.ipynb #5c0acdb9

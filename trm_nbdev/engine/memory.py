@@ -69,8 +69,8 @@ class _Alive(TorchDispatchMode):
 def least_memory(
     c: TRMConfig,  # a model, of any size
     train_config: TrainConfig,  # how it is to be trained
-) -> dict[str, int]:  # the fields that are to blame -> bytes
-    "What a training takes at least: weights, puzzle embeddings, and what the slots have to remember."
+) -> dict[str, int]:  # the fields that it depends on most -> bytes
+    "The least memory that a training takes: for weights, for puzzle embeddings, and for what the slots remember."
     D, L, size = c.hidden_size, c.length, DTYPES[c.dtype].itemsize
     of_weight, table = max(size, 4), c.num_puzzle_identifiers * c.puzzle_emb_ndim
     mixing = dict(attention=3 * L * D, mlp=2 * D * swiglu_width(L, c.expansion, c.multiple)).get(c.mixer, 0)
@@ -100,4 +100,4 @@ def check_memory(
         values = ' and '.join(f'{name} is {getattr(c, name, None) or train_config.batch_size}' for name in names)
         needed, have = (tqdm.format_sizeof(b, 'B') for b in (total, there))
         place = 'GPU' if gpu else 'machine'
-        raise ValueError(f'{values}: this training takes at least {needed}, and this {place} has {have}')
+        raise ValueError(f'{values}: this training takes at least {needed}, but this {place} has {have}')

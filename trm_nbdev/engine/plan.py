@@ -200,10 +200,10 @@ def _check_changes(changes: Any) -> None:
     "`ValueError` for anything but fields of the configurations that a row may change."
     expect(dict[str, Any], changes=changes)
     if fixed := ', '.join(name for name in DETERMINED if name in changes):
-        raise ValueError(f'{fixed} follows from the puzzles, expected changes of other fields')
+        raise ValueError(f'{fixed} follows from the puzzles, expected changes to other fields')
     known = {f.name for c in (TRMConfig, TrainConfig) for f in fields(c)}
     if unknown := ', '.join(name for name in changes if name not in known):
-        raise ValueError(f'{unknown} is no field of TRMConfig or TrainConfig')
+        raise ValueError(f'{unknown} is not a field of TRMConfig or TrainConfig')
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #404707b5
 def run_spec(
@@ -334,7 +334,7 @@ def out_folder(
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #babb5593
 def check_parameters(
-    cells: Sequence[str] | None = None,  # the code executed so far; None: that of the notebook which calls this
+    cells: Sequence[str] | None = None,  # the code executed so far; None: in the calling notebook
 ) -> None:
     "`ValueError` for a parameter set by papermill that the notebook does not have."
     cells = getattr(get_ipython(), 'user_ns', {}).get('In', []) if cells is None else cells
@@ -342,7 +342,7 @@ def check_parameters(
     if added is not None:
         known = _assigned('\n'.join(cells[:added]))
         if unknown := [name for name in _assigned(cells[added]) if name not in known]:
-            raise ValueError(f'{", ".join(unknown)} is no parameter of this notebook, expected {", ".join(known)}')
+            raise ValueError(f'{", ".join(unknown)} is not a parameter of this notebook, expected {", ".join(known)}')
 
 
 def _assigned(code: str) -> list[str]:
@@ -352,7 +352,7 @@ def _assigned(code: str) -> list[str]:
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #52f24d36
 def notebook_name(
-    otherwise: str,  # the name where nobody says which notebook is executed
+    otherwise: str,  # the name if that is not known
 ) -> str:
     "The name of the notebook that is being executed, without its ending."
     path = Path(os.environ.get('JPY_SESSION_NAME', ''))

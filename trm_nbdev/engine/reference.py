@@ -434,11 +434,11 @@ def read_recording(
             tensors, metadata = {name: f.get_tensor(name) for name in f.keys()}, f.metadata() or {}
         settings = json.loads(metadata['config'])
     except (OSError, SafetensorError, KeyError, ValueError) as e:
-        raise ValueError(f'{path} is no recording, expected a safetensors file with a configuration: {e!r}') from e
+        raise ValueError(f'{path} is not a recording, expected a safetensors file with a configuration: {e!r}') from e
     if not isinstance(settings, dict):
-        raise ValueError(f'{path} is no recording: its configuration is {settings!r}')
+        raise ValueError(f'{path} is not a recording: its configuration is {settings!r}')
     if wrong := _incomplete(tensors):
-        raise ValueError(f'{path} is no recording: {wrong}')
+        raise ValueError(f'{path} is not a recording: {wrong}')
     if settings.get('halt_exploration_prob'):
         raise ValueError(f'{path} was recorded with exploration, which is random: it cannot be replayed')
     if (dtype := settings.get('forward_dtype')) != 'float64':
@@ -529,7 +529,7 @@ def _describe(c: TRMConfig) -> str:
 def report_votes(
     path: str | Path,  # a recording of ARC's votes: an .npz file, with the .json file of the same name beside it
 ) -> int:  # 0: it is what our voting gives, 1: something differs
-    "Vote again and print what differs; raises ValueError for a file that is no such recording."
+    "Vote again and print what differs; raises ValueError for a file that is not such a recording."
     groups = replay_votes(path)
     print(f'{Path(path).name}: votes of ARC')
     for name, g in groups.items():

@@ -136,9 +136,7 @@ def _papermill_error(notebook: Path, executed: Path, parameters: dict[str, Any])
     from papermill.exceptions import PapermillExecutionError
 
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # else every kernel warns that its messages are not encrypted
-    options: dict[str, Any] = dict(
-        progress_bar=False, kernel_name='python3', extra_arguments=quiet, coalesce_streams=True
-    )
+    options: Any = dict(progress_bar=False, kernel_name='python3', extra_arguments=quiet, coalesce_streams=True)
     os.environ['JPY_SESSION_NAME'] = str(notebook)  # as Jupyter does, see `notebook_name`
     try:
         papermill.execute_notebook(str(notebook), str(executed), parameters, **options)
@@ -188,7 +186,7 @@ def status(
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #b046ac2b
 def worker_context() -> BaseContext:
-    "How worker processes begin: on Linux as forks of a server that has imported the package once, elsewhere anew."
+    "How worker processes start: on Linux as forks of a server that has imported the package once, elsewhere afresh."
     context = multiprocessing.get_context('forkserver' if sys.platform == 'linux' else 'spawn')
     if sys.platform == 'linux':
         context.set_forkserver_preload(['trm_nbdev.engine.rerun'])
@@ -196,9 +194,9 @@ def worker_context() -> BaseContext:
 
 
 def begin_worker(
-    environment: dict[str, str],  # of the parent: a server keeps the one in which it was begun
+    environment: dict[str, str],  # the parent's; a fork has that of the server
 ) -> None:
-    "Let a worker process end with its parent, however that ended, and silently on Ctrl-C."
+    "Let a worker process have its parent's environment, end when the parent ends, and end silently on Ctrl-C."
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -286,7 +284,7 @@ def _change(word: str) -> tuple[str, Any]:
     "Field and value of a word such as lr=1e-3."
     name, _, text = word.partition('=')
     if name in DETERMINED:
-        raise ValueError(f'{name} follows from the puzzles, expected changes of other fields')
+        raise ValueError(f'{name} follows from the puzzles, expected changes to other fields')
     if name not in FIELDS:
         raise ValueError(f'{short_repr(word)} changes no field, expected name=value with one of {", ".join(FIELDS)}')
     if (kind := FIELDS[name].type) is str:
@@ -331,8 +329,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'force': dict(action='store_true', help='train everything anew, recorded or not'),
     'verify': dict(
         action='store_true',
-        help='train and write nothing; say of every record and model, with the hashes that they carry, whether it is '
-        'whole, damaged, or stale (of no use to the code of today); the exit code is 1 if something is damaged',
+        help='train and write nothing; check the hashes of all records and models, and say which are whole, damaged, '
+        "or stale (of no use to today's code); the exit code is 1 if something is damaged",
     ),
     'tensorboard': dict(
         action='store_true', help='write curves for tensorboard --logdir PATH/tensorboard, with the PATH of --out'
@@ -366,7 +364,7 @@ def parser() -> argparse.ArgumentParser:
     )
     for name, settings in OPTIONS.items():
         p.add_argument(f'--{name}', **settings)
-    p.add_argument('fields', nargs='*', metavar='NAME=VALUE', help='more of --run, wherever they stand')
+    p.add_argument('fields', nargs='*', metavar='NAME=VALUE', help='more fields for --run, in any place')
     p.set_defaults(jobs=1 if torch.cuda.is_available() else usable_cores())
     return p
 
@@ -374,7 +372,7 @@ def parser() -> argparse.ArgumentParser:
 def parse(
     argv: Sequence[str] | None,  # arguments; None: those of the command line
 ) -> argparse.Namespace:
-    "The arguments of trm-rerun, with all words NAME=VALUE behind the row of --run."
+    "The arguments of trm-rerun, with every NAME=VALUE moved behind the row of --run."
     a = parser().parse_intermixed_args(argv)
     if a.run:
         a.run += a.fields + [word for word in a.seeds or [] if '=' in word]
@@ -438,7 +436,7 @@ def check_mode(
         if getattr(a, name) == '':
             raise ValueError(f"{name} is '', expected a folder")
     if a.fields and not a.run:
-        raise ValueError(f'{a.fields[0]!r} without --run, expected options only')
+        raise ValueError(f'{a.fields[0]!r} without --run, expected only options')
     if a.jobs < 1:
         raise ValueError(f'jobs is {a.jobs}, expected at least 1')
     if a.tensorboard and not find_spec('tensorboard'):
@@ -468,7 +466,7 @@ def check_files(
             '\n  '.join(['some puzzles are missing: bring the files, or choose notebooks with --only', *missing])
         )
     if source not in ('hub', 'built-in') and not Path(source).is_dir():
-        raise FileNotFoundError(f'{source} is no folder')
+        raise FileNotFoundError(f'{source} is not a folder')
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #da4b0a5e
 def row_specs(a: argparse.Namespace) -> list[RunSpec]:  # one per seed
@@ -588,9 +586,7 @@ def verified(
         profile_of(a.profile)
         out = Path(a.out) if a.out else out_folder(None, a.profile, a.data)
         if not (found := verify(out)):
-            raise FileNotFoundError(
-                f'{out} holds no records and no models, expected them in its folders runs and models'
-            )
+            raise FileNotFoundError(f'{out} holds no records or models, expected them in its folders runs and models')
     except (ValueError, OSError) as e:
         print(f'trm-rerun: {e}', file=sys.stderr)
         return 2

@@ -251,9 +251,8 @@ def train_and_test(
     started = time.perf_counter()
     with fixed_threads(spec.train_config.threads):
         results = final_test(t, spec.data, spec.train_config.batch_size)
-    return (
-        _specified(spec, t) | _measured(spec, t, results, time.perf_counter() - started) | {'weights_sha256': weights}
-    )
+    measured = _measured(spec, t, results, time.perf_counter() - started)
+    return _specified(spec, t) | measured | {'weights_sha256': weights}
 
 
 def _specified(spec: RunSpec, t: Training) -> dict:
@@ -307,11 +306,9 @@ def _after_training(spec: RunSpec, path: Path, checkpoints: Path | None) -> Iter
         yield
     except OSError as e:
         kept, oldest = kept_steps(checkpoints) if checkpoints else [], os.environ.get('TRM_RETRAIN_BEFORE')
-        where = (
-            f'goes on from its checkpoint of step {kept[0]}, which is kept in {checkpoints}' if kept else 'begins anew'
-        )
+        where = f'goes on from its checkpoint of step {kept[0]}, kept in {checkpoints}' if kept else 'begins anew'
         force = f' (with TRM_RETRAIN_BEFORE={oldest} in place of --force)' if oldest else ''
-        told = f'{spec.id}: the training is finished, but {path} cannot be written: {e}'
+        told = f'{spec.id}: training is finished, but {path} cannot be written: {e}'
         raise OSError(f'{told}. When there is room, the same command {where}{force}') from e
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #b8e05d7f
@@ -387,7 +384,7 @@ def _tensorboard_writer(folder: Path) -> Iterator[Callable[[dict], None]]:
         yield draw
     finally:
         if writer:
-            with suppress(Exception):  # what could not be written has been told
+            with suppress(Exception):  # the user has been warned already
                 writer.close()
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #2133a42b
@@ -437,7 +434,7 @@ def whole_records(
         try:
             records.append(whole_record(path))
         except (OSError, ValueError) as e:
-            warnings.warn(f'{e}: it does not count', stacklevel=2)
+            warnings.warn(f'{e}; it does not count', stacklevel=2)
     return records
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #08ec245a
@@ -446,7 +443,7 @@ def read_record(
     out: Path,  # results/<profile>
     any_age: bool = False,  # ignore TRM_RETRAIN_BEFORE
 ) -> dict | None:  # None: there is none that counts
-    "Read a record; one that is older than TRM_RETRAIN_BEFORE, damaged (with a warning), or another's does not count."
+    "Read a record; one that is damaged, of another run, or older than TRM_RETRAIN_BEFORE does not count."
     path = record_path(spec, out)
     try:
         record = whole_record(path)
@@ -455,7 +452,7 @@ def read_record(
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as e:
-        warnings.warn(f'{e}: it does not count', stacklevel=2)
+        warnings.warn(f'{e}; it does not count', stacklevel=2)
         return None
     return record if any_age or record['finished'] >= _retrain_before() else None
 
@@ -531,7 +528,7 @@ def run_model(
         try:
             model, remark = kept_model(folder, record)
         except ValueError as e:
-            print(f'{e}: training it again')
+            print(f'{e}; training it again')
             _train_reported(spec, out, folder)
             return load_model(folder)
         if remark:
@@ -542,18 +539,18 @@ def run_model(
 def kept_model(
     folder: Path,  # from `model_path`
     record: dict,  # of the same run
-) -> tuple[TRM, str]:  # on the CPU; and a remark, mostly empty
-    "Read the model of a run; ValueError with the folder's name if it is missing, damaged or another than the record's."
+) -> tuple[TRM, str]:  # the model, on the CPU, and a remark, usually empty
+    "Read the model of a run; ValueError with the folder's name if it is missing, damaged or not the record's."
     if not folder.is_dir():
         raise ValueError(f'{folder} is missing')
     model, recorded = load_model(folder), record['weights_sha256']
     if asdict(model.config) != record['model']:
-        raise ValueError(f'{folder} holds another model than that of its record')
+        raise ValueError(f'{folder} holds a different model from that of its record')
     if recorded in (None, digest(folder / WEIGHTS)):
         return model, ''
     compiled = record['how']['compiled'] and can_compile(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
     if _same_kind_of_machine(record, dict(compiled=compiled, ranks=ranks(), machine=machine())):
-        raise ValueError(f'{folder} has other weights than those of its record')
+        raise ValueError(f'{folder} has different weights from those of its record')
     return model, 'its weights are not those of its record, which was made on another kind of machine'
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #3972dbad
@@ -640,7 +637,7 @@ def check(
 def verify(
     out: Path,  # results/<profile>
 ) -> list[tuple[str, str, str]]:  # file or folder; 'whole', 'stale', 'damaged' or 'no record'; and why
-    "What is in a folder of results."
+    "The state of all records and models in a folder of results."
     records, found = {}, []
     for path in sorted((out / 'runs').glob('[!.]*.json')):
         try:
@@ -661,14 +658,14 @@ def verify(
 
 
 def _why_stale(record: dict, path: Path) -> str:  # empty: it is not
-    "Why no run of today would read a record; ValueError if it is not what its key and its name say."
+    "Why today's code would not use a record; ValueError if it is not what its key and its name say."
     if record['protocol'] != PROTOCOL:
-        return f"it was made under protocol {record['protocol']}, and today's is {PROTOCOL}"
+        return f"it was made under protocol {record['protocol']}, but today's is {PROTOCOL}"
     for name, kind in (('model', TRMConfig), ('how', TrainConfig)):
         if wrong := record[name].keys() ^ {f.name for f in fields(kind)}:
             return f'{name} and {kind.__name__} differ in their fields, only one has {", ".join(sorted(wrong))}'
     if record['id'] != path.stem or record['key'] != _key_of(record):
-        raise ValueError(f'{path} is damaged: its name, its key and its content do not fit')
+        raise ValueError(f'{path} is damaged: its name, its key and its content do not match')
     return _other_puzzles(record)
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #7562ce72
@@ -676,9 +673,8 @@ def _key_of(record: dict) -> str:
     "The key that the content of a record should have."
     arc = dict(num_puzzle_identifiers=1) if 'ARC' in record['benchmark'] else {}  # known only when the tasks are read
     how = {k: v for k, v in record['how'].items() if k != 'recompute'}
-    content = dict(
-        protocol=PROTOCOL, data=_puzzles_of(record), model=record['model'] | arc, how=how, seed=record['seed']
-    )
+    data, model = _puzzles_of(record), record['model'] | arc
+    content = dict(protocol=PROTOCOL, data=data, model=model, how=how, seed=record['seed'])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -689,7 +685,7 @@ def _puzzles_of(record: dict) -> dict:
 
 
 def _other_puzzles(record: dict) -> str:  # empty: they are the same
-    "Would the same fields give other puzzles today? Of real files we cannot tell, without the files."
+    "How puzzles of the same fields would differ today; for real files, which may not be here, we cannot tell."
     kind: Any = type(BUILT_IN[record['benchmark']])
     recorded = _puzzles_of(record)
     if any(k.endswith(('.csv', '.json')) for k in recorded):

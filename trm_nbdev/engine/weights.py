@@ -79,18 +79,18 @@ def _find(source: str | Path, revision: str | None) -> Path:
     if folder.is_dir():
         return folder
     if len(folder.parts) != 2 or folder.parent.is_dir():
-        raise ValueError(f'{source} is no folder, no shipped model ({", ".join(names)}), and no owner/name on the hub')
+        raise ValueError(f'{source} is not a folder, a shipped model ({", ".join(names)}) or owner/name on the hub')
     from huggingface_hub import snapshot_download  # slow to import, and rarely needed
 
     return Path(snapshot_download(str(source), revision=revision, allow_patterns=[CONFIG, WEIGHTS, SUMS]))
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #ae93b054
 def _check_sums(folder: Path) -> None:
-    "ValueError for a file that does not fit its hash."
-    known = {name: known for known, name in (line.split(maxsplit=1) for line in _text(folder / SUMS).splitlines())}
+    "ValueError for a file that does not match its hash."
+    known = {name: sha for sha, name in (line.split(maxsplit=1) for line in _text(folder / SUMS).splitlines())}
     for name in (CONFIG, WEIGHTS):
         if known.get(name) != digest(folder / name):
-            raise ValueError(f'{name} does not fit its hash in {SUMS}')
+            raise ValueError(f'{name} does not match its hash in {SUMS}')
 
 
 def _text(path: Path) -> str:
@@ -114,12 +114,12 @@ def _check_weights(config: TRMConfig, path: Path) -> None:
         if (length := int.from_bytes(f.read(8), 'little')) > 2**20:
             raise ValueError(f'{path.name} describes its tensors in {length:,} bytes, expected at most {2**20:,}')
     with safe_open(path, 'pt') as f:
-        parts = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118, it is no dict
+        parts = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118, not a dict
         if wrong := [name for name, part in parts.items() if 'F' not in part.get_dtype()]:
-            raise ValueError(f'{", ".join(wrong)}: weights that are no floating point numbers')
+            raise ValueError(f'{", ".join(wrong)}: weights that are not floating-point numbers')
         shapes = {name: part.get_shape() for name, part in parts.items()}
     if (layers := config.layers + config.answer_layers) > len(shapes):
-        raise ValueError(f'{CONFIG} asks for {layers:,} layers, and {path.name} has {len(shapes):,} tensors')
+        raise ValueError(f'{CONFIG} asks for {layers:,} layers, but {path.name} has {len(shapes):,} tensors')
     with torch.device('meta'):
         model = TRM(config)
         model.load_state_dict({name: torch.empty(shape) for name, shape in shapes.items()})

@@ -106,7 +106,7 @@ def changed_cells(
     question: np.ndarray,  # (..., L) tokens
     answers: np.ndarray,  # (..., L) tokens
 ) -> np.ndarray:  # (..., L) bool
-    "Where answers do something else than mark free cells."
+    "Where answers do anything but mark free cells."
     question, answers = np.asarray(question), np.asarray(answers)
     return (answers != question) & ((question != FREE) | (answers != PATH))
 
