@@ -15,6 +15,9 @@ os.environ['TQDM_DISABLE'] = '1'
 
 
 def given(name): return str(config[name]).split() if name in config else None
+OPTIONS = ['profile', 'only', 'seeds', 'data', 'out']
+if wrong := [name for name, value in config.items() if name not in OPTIONS or value is None]:
+    sys.exit(f'Snakefile: --config {", ".join(wrong)}: expected values for some of {", ".join(OPTIONS)}')
 def as_options(**values): return [word for name, value in values.items() if value for word in (f'--{name}', *value)]
 
 

@@ -47,7 +47,8 @@ def test_all_wrong_fields_are_named_with_their_ranges():
     with pytest.raises(ValueError) as e:
         TrainConfig(steps='x', lr=float('nan'), betas=(0.9, 1), compiled=1)
     assert str(e.value) == (
-        "steps is 'x', expected a whole number from 1 to 1,000,000,000; lr is nan, expected a number above 0; "
+        "steps is 'x', expected a whole number from 1 to 1,000,000,000; "
+        'lr is nan, expected a number above 0 and at most 1e+38; '
         'betas is (0.9, 1), expected a tuple of a number of at least 0 and below 1 and '
         'a number of at least 0 and below 1; '
         'compiled is 1, expected true or false'
@@ -57,14 +58,14 @@ def test_all_wrong_fields_are_named_with_their_ranges():
 @pytest.mark.parametrize(
     'call, message',
     [
-        (lambda: TRMConfig(), 'vocab_size is missing, expected a whole number from 1 to 100,000; seq_len is missing'),
+        (lambda: TRMConfig(), 'vocab_size is missing, expected a whole number from 1 to 256; seq_len is missing'),
         (
             lambda: TRMConfig(8, 36, colour=1),
             'colour is not a field of TRMConfig, expected one of vocab_size, seq_len, h',
         ),
         (lambda: TRMConfig('x', 36), "vocab_size is 'x', expected"),
         (lambda: TRMConfig(8, 36, num_puzzle_identifiers=10**12), 'num_puzzle_identifiers is 1000000000000, expected'),
-        (lambda: replace(SMALL, expansion=float('inf')), 'expansion is inf, expected a number above 0 and of at most'),
+        (lambda: replace(SMALL, expansion=float('inf')), 'expansion is inf, expected a number above 0 and at most'),
         (lambda: replace(SMALL, mixer=['mlp']), "mixer is ['mlp'], expected a text"),
         (lambda: TrainConfig(1, 2, 3, 4, *range(99)), 'value 19 is not a field of TrainConfig'),
         (
@@ -151,7 +152,9 @@ def test_what_is_beyond_memory_is_refused_with_the_memory_it_would_take(tmp_path
 
 def test_the_largest_model_of_all_is_counted_without_memory():
     largest = {f.name: 10**9 if 'puzzle' in f.name else 1000 for f in fields(TRMConfig) if f.type not in (str, Any)}
-    config = TRMConfig(**largest | dict(heads=1, puzzle_emb_len=10**5, puzzle_emb_ndim=10**7, hidden_size=10**5))
+    config = TRMConfig(
+        **largest | dict(vocab_size=256, heads=1, puzzle_emb_len=10**5, puzzle_emb_ndim=10**7, hidden_size=10**5)
+    )
     before = peak()
     assert sum(least_memory(config, TrainConfig(batch_size=10**9)).values()) > 10**20
     assert cost(config).puzzle_parameters == 10**16 and peak() - before < 100
@@ -401,5 +404,5 @@ def test_the_help_lists_every_field_with_its_range(capsys):
     assert fields_help() in shown
     for name in FIELDS:
         assert any(line.split()[0] == name for line in fields_help().splitlines())
-    assert 'lr                      a number above 0 (default: 0.0001)' in shown
+    assert 'lr                      a number above 0 and at most 1e+38 (default: 0.0001)' in shown
     assert changes_of('HRM', 'lr=1')['lr'] == 1.0 and changes_of('HRM', 'mixer=x')['mixer'] == 'x'

@@ -136,13 +136,14 @@ def test_two_processes_train_a_run_once(tmp_path):
 
 def children(pid: int) -> list[int]:
     "The processes that trm-rerun has started for its tasks."
-    (server,) = [child for child in psutil.Process(pid).children() if 'forkserver' in ' '.join(child.cmdline())]
-    return [child.pid for child in server.children()]
+    servers = [child for child in psutil.Process(pid).children() if 'forkserver' in ' '.join(child.cmdline())]
+    spawned = [child for child in psutil.Process(pid).children() if 'spawn_main' in ' '.join(child.cmdline())]
+    return [child.pid for child in spawned + [child for server in servers for child in server.children()]]
 
 
 def killed(tmp_path: Path, begun: str) -> tuple[dict[str, str], str]:
     "Run three notebooks in turn, and kill the process that has begun a file: notebook -> ok or FAILED, output."
-    (tmp_path / 'tmp').mkdir()
+    (tmp_path / 'tmp').mkdir()  # often so long a name that no server of workers can listen there
     words = '--profile smoke --only ema layers results --jobs 1 --out'.split()
     p = subprocess.Popen(
         [Path(sys.executable).parent / 'trm-rerun', *words, tmp_path / 'out'],

@@ -120,7 +120,7 @@ def asking_for(**fields: object) -> Callable[[Path], None]:
         (cut_off, 'or a damaged one'),
         (with_a_layer_too_few, 'Missing key.*blocks.1'),
         (with_a_layer_too_many, 'Unexpected key.*blocks.1'),
-        (of_integers, 'weights that are not floating-point numbers'),
+        (of_integers, 'expected weights of the type F32'),
         (lambda f: (f / WEIGHTS).write_bytes(b''), 'or a damaged one'),
         (lambda f: (f / CONFIG).write_text('{"architectures": ["BertModel"], "hidden_size": 768}'), 'architectures'),
         (lambda f: (f / CONFIG).write_text('[not JSON'), 'or a damaged one'),

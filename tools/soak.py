@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from trm_nbdev.engine.runs import machine
+from trm_nbdev.engine.runs import kept_model, machine, whole_record
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPARED = 'table*.csv', 'hrm_analysis.csv', 'claims.csv'  # tables without times
@@ -40,9 +40,11 @@ def results(out: Path) -> dict[str, object]:
     "All that must not depend on what happens to the machine, by name."
     found: dict[str, object] = {}
     for path in sorted((out / 'runs').glob('*.json')):
-        record = json.loads(path.read_text())
-        weights = out / 'models' / path.stem / 'model.safetensors'
-        found[path.stem] = record['curve'], record['results'], weights.read_bytes() if weights.is_file() else None
+        with suppress(ValueError):  # damaged by us, and not read since
+            record = whole_record(path)
+            found[path.stem] = record['curve'], record['results']
+            kept_model(out / 'models' / path.stem, record)
+            found[f'{path.stem}, weights'] = (out / 'models' / path.stem / 'model.safetensors').read_bytes()
     return found | {path.name: path.read_text() for pattern in COMPARED for path in out.glob(pattern)}
 
 
@@ -100,7 +102,7 @@ def soak(folder: Path, disk: Path, small: bool, kills: int, rng: random.Random) 
     "The whole soak; the folder is for what is done in peace, the disk for the rest."
     assert command(folder / 'in peace', folder / 'cache').wait() == 0
     expected, began = results(folder / 'in peace'), time.time()
-    runs = {name for name in expected if not name.endswith('.csv')}
+    runs = {path.stem for path in (folder / 'in peace' / 'runs').glob('*.json')}
     out, cache = disk / 'out', disk / 'cache'
     killed, damaged, counts, wrong = Counter[str](), Counter[str](), Counter[str](), []
 
@@ -113,7 +115,7 @@ def soak(folder: Path, disk: Path, small: bool, kills: int, rng: random.Random) 
         p, full_until = command(out, cache), 0.0
         counts['commands'] += 1
         while p.poll() is None and sum(killed.values()) < kills:
-            time.sleep(min(rng.expovariate(1 / 3), 20))
+            time.sleep(min(rng.expovariate(1 / 2), 20))
             if full_until and time.time() > full_until:
                 (disk / 'ballast').unlink(missing_ok=True)
                 full_until = 0.0

@@ -36,8 +36,8 @@ RepeatsOr0 = Annotated[int, Field(ge=0, le=1000), BeforeValidator(plain)]
 Puzzles = Annotated[int, Field(ge=1, le=10**7), BeforeValidator(plain)]
 PuzzlesOr0 = Annotated[int, Field(ge=0, le=10**7), BeforeValidator(plain)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(plain)]  # what torch and numpy both take
-PositiveFloat = Annotated[float, Field(gt=0), BeforeValidator(plain)]
-NonNegativeFloat = Annotated[float, Field(ge=0), BeforeValidator(plain)]
+PositiveFloat = Annotated[float, Field(gt=0, le=1e38), BeforeValidator(plain)]
+NonNegativeFloat = Annotated[float, Field(ge=0, le=1e38), BeforeValidator(plain)]
 Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(plain)]
 PositiveShare = Annotated[float, Field(gt=0, le=1), BeforeValidator(plain)]
 ShareBelow1 = Annotated[float, Field(ge=0, lt=1), BeforeValidator(plain)]
@@ -87,12 +87,7 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
     if low is not None and high is not None:
         yield f' from {low:,} to {high:,}'
         return
-    words = {
-        'minimum': 'of at least',
-        'exclusiveMinimum': 'above',
-        'maximum': 'of at most',
-        'exclusiveMaximum': 'below',
-    }
+    words = {'minimum': 'of at least', 'exclusiveMinimum': 'above', 'maximum': 'at most', 'exclusiveMaximum': 'below'}
     for name, word in words.items():
         if name in schema:
             yield f' {word} {schema[name]:,}'

@@ -11,7 +11,6 @@ __all__ = ['PRODUCTS', 'Points', 'SIZES', 'PAIRS', 'Case', 'in_fresh_processes',
 # %% ../../nbs/4_engine_room/18_bench.ipynb #067594eb
 import argparse
 import json
-import math
 import os
 import re
 import sys
@@ -445,8 +444,8 @@ def main(
     p.add_argument('--size', choices=SIZES, default='full', help='smoke: tiny models, for tests (default: full)')
     p.add_argument('--out', metavar='PATH', help='where the results go (default: results/bench of the checkout)')
     a = p.parse_args(argv)
-    if not 0 < a.seconds < math.inf:
-        p.error(f'--seconds is {a.seconds}, expected a positive number')
+    if not 0 < a.seconds <= 3600:
+        p.error(f'--seconds is {a.seconds}, expected a number above 0, at most 3600')
     if a.out == '':
         p.error("--out is '', expected a folder")
     try:
@@ -456,6 +455,10 @@ def main(
     with TemporaryDirectory() as folder:
         measured = bench(SIZES[a.size], a.seconds, Path(folder) if a.size == 'smoke' else None)
     measured.numbers['size'] = a.size
-    path = write_bench(measured, out)
+    try:
+        path = write_bench(measured, out)
+    except OSError as e:
+        print(bench_page(measured, 'Speed', 'no picture'), f'trm-bench: {out} cannot be written: {e}', sep='\n')
+        return 1
     print(path.with_suffix('.md').read_text() + f'\nwritten to {path}, with .md and .png beside it')
     return 0

@@ -64,8 +64,10 @@ def _tidy_up(folder: Path, step: int) -> None:
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #e5e1d5d2
 def load_checkpoint(
     folder: Path,  # where checkpoints are kept
+    identity: Any = None,  # what `rest` calls its training; None: any training
 ) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:  # step, tensors on the CPU, the rest; None: there is none
-    "The newest checkpoint that is whole; warns about damaged ones."
+    "The newest whole checkpoint; warns about damaged ones; ValueError if there are only those of another training."
+    foreign: list[int] = []
     for step in kept_steps(folder):
         weights, index = _files(folder, step)
         try:
@@ -74,8 +76,13 @@ def load_checkpoint(
                 raise ValueError(f'{index.name} is that of step {about["step"]}')
             if digest(weights) != about['tensors']:
                 raise ValueError(f'{weights.name} does not match the hash in {index.name}')
-            return step, load_file(weights), about['rest']
+            if identity is None or about['rest']['identity'] == identity:
+                return step, load_file(weights), about['rest']
+            foreign.append(step)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as e:
             told = f'the checkpoint of step {step} in {folder} is damaged ({e}): trying the one before it'
             warnings.warn(told, stacklevel=2)
+    if foreign:
+        seen = f'{folder} holds checkpoints of another training (of step {foreign[0]})'
+        raise ValueError(f'{seen}: name another folder, or delete it')
     return None

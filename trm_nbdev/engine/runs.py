@@ -31,10 +31,11 @@ import torch
 from filelock import FileLock, Timeout
 
 import trm_nbdev
+from ..checks import NonNegativeFloat, expect
 from .checkpoints import kept_steps
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData
 from .devices import broadcast_decision, rank, ranks, think_together
-from .files import digest, read_sealed, replacing, sealed
+from .files import delete, digest, read_sealed, replacing, sealed
 from .long_runs import averaged_weights, can_compile, cxx, fixed_threads, train_resumable
 from .memory import check_memory
 from .plan import PROTOCOL, RunSpec, data_of, out_folder, profile_of, project_root, run_spec, run_specs
@@ -247,6 +248,8 @@ def train_and_test(
         model = replace(model, num_puzzle_identifiers=splits.num_puzzle_identifiers)
     check_memory(model, spec.train_config)
     t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
+    if not all(p.isfinite().all() for p in t.average.parameters()):
+        raise FloatingPointError(f'{spec.id}: the last step left weights that are not finite. Lower the learning rate')
     weights = _save(t.average, keep, spec, checkpoints) if keep and rank() == 0 else None
     started = time.perf_counter()
     with fixed_threads(spec.train_config.threads):
@@ -309,7 +312,7 @@ def _after_training(spec: RunSpec, path: Path, checkpoints: Path | None) -> Iter
         where = f'goes on from its checkpoint of step {kept[0]}, kept in {checkpoints}' if kept else 'begins anew'
         force = f' (with TRM_RETRAIN_BEFORE={oldest} in place of --force)' if oldest else ''
         told = f'{spec.id}: training is finished, but {path} cannot be written: {e}'
-        raise OSError(f'{told}. When there is room, the same command {where}{force}') from e
+        raise OSError(f'{told}. Once that is mended, the same command {where}{force}') from e
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #b8e05d7f
 def metrics_path(
@@ -422,6 +425,11 @@ def whole_record(
         lacks = [{'results'}]
     if missing := sorted(set().union(*lacks)):
         raise ValueError(f'{path} is damaged: it lacks {", ".join(missing)}')
+    kinds: dict[str, Any] = dict(data=dict, model=dict, how=dict, machine=dict, finished=float, benchmark=str, id=str)
+    if wrong := [name for name, kind in kinds.items() if not isinstance(record[name], kind)]:
+        raise ValueError(
+            f'{path} is damaged: {", ".join(wrong)} {"is" if len(wrong) == 1 else "are"} of the wrong type'
+        )
     return record
 
 
@@ -432,7 +440,10 @@ def whole_records(
     records = []
     for path in sorted((out / 'runs').glob('[!.]*.json')):
         try:
-            records.append(whole_record(path))
+            record = whole_record(path)
+            if record['id'] != path.stem:
+                raise ValueError(f'{path} is the record of {record["id"]}')
+            records.append(record)
         except (OSError, ValueError) as e:
             warnings.warn(f'{e}; it does not count', stacklevel=2)
     return records
@@ -458,7 +469,13 @@ def read_record(
 
 
 def _retrain_before() -> float:
-    return float(os.environ.get('TRM_RETRAIN_BEFORE', 0))
+    given = os.environ.get('TRM_RETRAIN_BEFORE') or '0'
+    try:
+        expect(NonNegativeFloat, TRM_RETRAIN_BEFORE=float(given))
+    except ValueError:
+        expected = 'expected seconds since 1970, such as 1767225600'
+        raise ValueError(f'the environment variable TRM_RETRAIN_BEFORE is {given!r}, {expected}') from None
+    return float(given)
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #089f06e9
 def run(
@@ -498,15 +515,25 @@ def _locked(spec: RunSpec, out: Path, wait: bool = True) -> Iterator[None]:
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #5dc6c84c
 def _train_and_record(spec: RunSpec, out: Path) -> None:
-    path, checkpoints = record_path(spec, out), _checkpoints(spec, out)
+    path, folder, checkpoints = record_path(spec, out), model_path(spec, out), _checkpoints(spec, out)
     if path.is_file():
         print(f'{path.name} is damaged or out of date: training it again')
-    record = _train_reported(spec, out, model_path(spec, out), checkpoints)
+    folder.parent.mkdir(parents=True, exist_ok=True)  # if that fails, better now than after the training
     if rank() == 0:
-        with _after_training(spec, path, checkpoints), replacing(path) as new:
-            new.write_text(sealed(record))
+        _write_record(_train_reported(spec, out, folder, checkpoints), spec, out)
         shutil.rmtree(checkpoints, ignore_errors=True)
+    else:
+        _train_reported(spec, out, folder, checkpoints)
     broadcast_decision(True)  # the other processes wait until the record is written
+
+
+def _write_record(record: dict, spec: RunSpec, out: Path) -> None:
+    path = record_path(spec, out)
+    with _after_training(spec, path, _checkpoints(spec, out)), replacing(path) as new:
+        new.write_text(sealed(record))
+    for place in (path.parent, model_path(spec, out).parent):
+        for left in place.glob(f'.{spec.id}.*.tmp*'):  # by a process that was killed while it wrote
+            delete(left)
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #d64510c6
 def _checkpoints(spec: RunSpec, out: Path) -> Path:
@@ -529,11 +556,22 @@ def run_model(
             model, remark = kept_model(folder, record)
         except ValueError as e:
             print(f'{e}; training it again')
-            _train_reported(spec, out, folder)
-            return load_model(folder)
+            return _retrain_model(spec, out, record)
         if remark:
             warnings.warn(f'{folder}: {remark}', stacklevel=2)
         return model
+
+
+def _retrain_model(spec: RunSpec, out: Path, record: dict) -> TRM:
+    "Train a run again whose model is lost. If it comes out differently, its record is written anew: the two must fit."
+    folder, checkpoints = model_path(spec, out), _checkpoints(spec, out)
+    made = json.loads(json.dumps(_train_reported(spec, out, folder, checkpoints)))
+    same_weights = record['weights_sha256'] in (None, made['weights_sha256'])
+    if _same_kind_of_machine(made, record) and not (same_weights and same_result(made, record) == 'identical'):
+        print(f'{record_path(spec, out)} has the results of other weights: it is written anew')
+        _write_record(made, spec, out)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return load_model(folder)
 
 
 def kept_model(
@@ -644,9 +682,9 @@ def verify(
             records[path.stem] = record = whole_record(path)
             stale = _why_stale(record, path)
             found.append((f'runs/{path.name}', 'stale' if stale else 'whole', stale))
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             found.append((f'runs/{path.name}', 'damaged', str(e)))
-    for folder in sorted((out / 'models').glob('[!.]*')):
+    for folder in sorted(filter(Path.is_dir, (out / 'models').glob('[!.]*'))):
         try:
             if folder.name in records:
                 found.append((f'models/{folder.name}', 'whole', kept_model(folder, records[folder.name])[1]))

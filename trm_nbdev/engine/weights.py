@@ -7,6 +7,7 @@ __all__ = ['CONFIG', 'WEIGHTS', 'SUMS', 'SHIPPED', 'save_model', 'shipped_models
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #6a9ca7d7
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
-from .files import digest
+from ..checks import expect
+from .files import digest, replacing
 from ..model import TRM, TRMConfig, n_parameters
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #97ca90d8
@@ -33,12 +35,15 @@ def save_model(
     folder: str | Path,  # created if missing; an existing README.md is kept
 ) -> None:
     "Write a model's configuration, weights, hashes and card; OSError if they cannot be written."
+    expect(TRM, model=model)
+    expect(str | Path, folder=folder)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(asdict(model.config), indent=2, sort_keys=True), encoding='utf-8')
-    (folder / WEIGHTS).write_bytes(save(model.state_dict()))  # `save_file` would keep others from reading it
-    sums = ''.join(f'{digest(folder / name)}  {name}\n' for name in (CONFIG, WEIGHTS))
-    (folder / SUMS).write_text(sums, encoding='utf-8')
+    with ExitStack() as all_written:  # only then do the new files take the places of older ones
+        config, weights, sums = (all_written.enter_context(replacing(folder / f)) for f in (CONFIG, WEIGHTS, SUMS))
+        config.write_text(json.dumps(asdict(model.config), indent=2, sort_keys=True), encoding='utf-8')
+        weights.write_bytes(save(model.state_dict()))  # `save_file` would keep others from reading it
+        sums.write_text(f'{digest(config)}  {CONFIG}\n{digest(weights)}  {WEIGHTS}\n', encoding='utf-8')
     card = folder / 'README.md'
     if not card.exists():
         card.write_text(_CARD.format(n_parameters(model), model.config.seq_len), encoding='utf-8')
@@ -66,6 +71,8 @@ def load_model(
         _check_weights(config, folder / WEIGHTS)
         model = TRM(config)
         model.load_state_dict(load_file(folder / WEIGHTS))
+        if not all(p.isfinite().all() for p in model.parameters()):
+            raise ValueError(f'{WEIGHTS} holds numbers that are not finite')
     except (SafetensorError, OSError, RuntimeError, TypeError, ValueError, AttributeError) as e:
         raise ValueError(f'{folder} holds no model of this package, or a damaged one: {e}') from e
     return model
@@ -73,6 +80,7 @@ def load_model(
 
 def _find(source: str | Path, revision: str | None) -> Path:
     "The folder of a model, downloaded if it is on the hub."
+    expect(str | Path, source=source)
     names, folder = shipped_models(), Path(source)
     if source in names:
         return SHIPPED / source
@@ -82,12 +90,17 @@ def _find(source: str | Path, revision: str | None) -> Path:
         raise ValueError(f'{source} is not a folder, a shipped model ({", ".join(names)}) or owner/name on the hub')
     from huggingface_hub import snapshot_download  # slow to import, and rarely needed
 
-    return Path(snapshot_download(str(source), revision=revision, allow_patterns=[CONFIG, WEIGHTS, SUMS]))
+    try:
+        return Path(snapshot_download(str(source), revision=revision, allow_patterns=[CONFIG, WEIGHTS, SUMS]))
+    except Exception as e:  # the hub's client raises many kinds
+        why = f'{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}'
+        raise ValueError(f'{source} is no folder here, and could not be downloaded from the hub ({why})') from e
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #ae93b054
 def _check_sums(folder: Path) -> None:
     "ValueError for a file that does not match its hash."
-    known = {name: sha for sha, name in (line.split(maxsplit=1) for line in _text(folder / SUMS).splitlines())}
+    lines = filter(str.strip, _text(folder / SUMS).splitlines())
+    known = {name: sha for sha, name in (line.split(maxsplit=1) for line in lines)}
     for name in (CONFIG, WEIGHTS):
         if known.get(name) != digest(folder / name):
             raise ValueError(f'{name} does not match its hash in {SUMS}')
@@ -115,8 +128,9 @@ def _check_weights(config: TRMConfig, path: Path) -> None:
             raise ValueError(f'{path.name} describes its tensors in {length:,} bytes, expected at most {2**20:,}')
     with safe_open(path, 'pt') as f:
         parts = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118, not a dict
-        if wrong := [name for name, part in parts.items() if 'F' not in part.get_dtype()]:
-            raise ValueError(f'{", ".join(wrong)}: weights that are not floating-point numbers')
+        dtype = 'F64' if config.dtype == 'float64' else 'F32'
+        if wrong := [name for name, part in parts.items() if part.get_dtype() != dtype]:
+            raise ValueError(f'{", ".join(wrong)}: expected weights of the type {dtype}')
         shapes = {name: part.get_shape() for name, part in parts.items()}
     if (layers := config.layers + config.answer_layers) > len(shapes):
         raise ValueError(f'{CONFIG} asks for {layers:,} layers, but {path.name} has {len(shapes):,} tensors')
