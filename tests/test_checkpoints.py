@@ -235,3 +235,11 @@ def test_a_killed_rerun_loses_no_record_and_trains_none_twice(tmp_path):
     assert {name: after[name] for name in finished} == finished
     assert set(after) == {f'{run_spec("smoke", changes).id}.json' for changes in ({}, {'layers': 4, 'n': 3})}
     assert not list((tmp_path / 'checkpoints').glob('*/*'))
+
+
+def test_checkpoints_of_another_training_are_passed_over_if_there_is_one_of_this(tmp_path):
+    for step, who in ((10, 'mine'), (20, 'theirs')):
+        save_checkpoint(tmp_path, step, {'w': torch.zeros(3)}, {'identity': who})
+    assert load_checkpoint(tmp_path, 'mine')[0] == 10 and load_checkpoint(tmp_path)[0] == 20
+    with pytest.raises(ValueError, match='holds checkpoints of another training .of step 20.: name another folder'):
+        load_checkpoint(tmp_path, 'nobody')

@@ -1,6 +1,7 @@
 "What the commands and the notebooks refuse before they work, without starting a process; what they make of a notebook."
 
 import ast
+from types import SimpleNamespace
 
 import nbformat
 import papermill
@@ -34,6 +35,20 @@ def test_bench_checks_where_to_write_before_it_measures(monkeypatch, capsys, tmp
     with pytest.raises(SystemExit) as e:
         bench.main(['--out', out])
     assert e.value.code == 2 and 'expected a folder' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_bench_prints_what_it_cannot_write(monkeypatch, capsys, tmp_path):
+    measured = SimpleNamespace(numbers={})
+    monkeypatch.setattr(bench, 'bench', lambda *_: measured)
+    monkeypatch.setattr(bench, 'bench_page', lambda *_: 'all that was measured')
+    monkeypatch.setattr(bench, 'write_bench', full)
+    assert bench.main(['--out', str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.out == 'all that was measured\n' and said.err == f'trm-bench: {tmp_path} cannot be written: full\n'
+
+
+def full(*_):
+    raise OSError('full')
 
 
 def test_a_folder_that_can_be_written_is_made_and_stays_empty(tmp_path):
@@ -163,3 +178,26 @@ def test_plain_papermill_ends_with_the_unknown_name(tmp_path):
             str(source), str(tmp_path / 'o.ipynb'), wrong, progress_bar=False, kernel_name='python3'
         )
     assert not (tmp_path / 'results').exists()
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--run', 'HRM', 'n=3', 'n=4'], 'n is given more than once'),
+        (['--run', 'HRM', '--benchmark', ''], "benchmark is '', expected"),
+        (['--verify', '--out', ''], "out is '', expected a folder"),
+        (['--run', 'HRM', '--data', '~nobodyhere'], '~nobodyhere: Could not determine home directory'),
+        (['--run', 'HRM', 'optimizer=adam-atan2', 'lr=1e300'], 'lr is'),
+        (['--run', 'HRM', '--out', 'x\udcff'], 'expected a folder that can be written to'),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(words, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert rerun.main(['--profile', 'smoke', *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_are_not_abbreviated(capsys):
+    with pytest.raises(SystemExit):
+        rerun.main(['--f'])
+    assert 'unrecognized arguments: --f' in capsys.readouterr().err

@@ -276,6 +276,18 @@ def test_damaged_sets_are_prepared_anew(tmp_path, monkeypatch, capsys, damage, n
     assert 'is damaged: preparing maze-6x6-8 anew' in capsys.readouterr().out
 
 
+def test_sets_that_were_exchanged_are_prepared_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('TRM_CACHE', str(tmp_path))
+    a, b = (SudokuData(clues=20, n_train=8, n_valid=2, n_test=2, seed=seed) for seed in (100, 101))
+    digests = [data.load().train.digest for data in (a, b)]
+    kept_at(a).rename(tmp_path / 'away')
+    kept_at(b).rename(kept_at(a))
+    (tmp_path / 'away').rename(kept_at(b))
+    _load.cache_clear()
+    assert [data.load().train.digest for data in (a, b)] == digests
+    assert capsys.readouterr().out.count('is damaged: preparing') == 2
+
+
 def test_a_cache_that_cannot_be_a_folder_is_done_without(tmp_path, monkeypatch, capsys):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('TRM_CACHE', str(tmp_path / 'file'))

@@ -382,3 +382,94 @@ def test_verify_refuses_what_makes_no_sense(words, message, tmp_path, capsys):
     assert main(['--verify', '--profile', 'smoke', '--out', str(tmp_path), *words]) == 2
     assert message in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+def trainings(monkeypatch) -> list[str]:
+    "The runs trained from here on."
+    done, train = [], runs.train_resumable
+    monkeypatch.setattr(runs, 'train_resumable', lambda *args, **more: done.append(args[3]) or train(*args, **more))
+    return done
+
+
+def test_a_record_of_other_weights_is_replaced_and_then_all_is_well(out, monkeypatch, capsys):
+    path = record_path(SPEC, out)
+    path.write_text(sealed(read_sealed(path) | {'weights_sha256': '0' * 64}))
+    trained = trainings(monkeypatch)
+    for _ in range(2):
+        run_model(SPEC, out)
+    assert trained == [SPEC.seed] and 'has the results of other weights: it is written anew' in capsys.readouterr().out
+    assert read_sealed(path)['weights_sha256'] == digest(model_path(SPEC, out) / WEIGHTS)
+
+
+def test_a_lost_model_is_trained_with_checkpoints(out, monkeypatch):
+    shutil.rmtree(model_path(SPEC, out))
+    before, seen = record_path(SPEC, out).read_bytes(), []
+    train = runs.train_resumable
+    monkeypatch.setattr(
+        runs, 'train_resumable', lambda *args, **more: seen.append(more['checkpoints']) or train(*args, **more)
+    )
+    run_model(SPEC, out)
+    assert seen == [out / 'checkpoints' / SPEC.id] and not seen[0].exists()
+    assert record_path(SPEC, out).read_bytes() == before
+
+
+@pytest.mark.parametrize('in_the_way', [Path.mkdir, Path.touch, lambda path: path.symlink_to('nowhere')])
+def test_whatever_is_in_the_place_of_a_record_or_a_model_is_replaced(in_the_way, tmp_path):
+    for path in (record_path(SPEC, tmp_path), model_path(SPEC, tmp_path)):
+        path.parent.mkdir(parents=True)
+        in_the_way(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # a folder is no record
+        run(SPEC, tmp_path)
+    assert whole_record(record_path(SPEC, tmp_path)) and load_model(model_path(SPEC, tmp_path))
+
+
+def test_what_a_kill_left_half_written_is_removed(out):
+    shutil.rmtree(model_path(SPEC, out))
+    record_path(SPEC, out).unlink()
+    half = [
+        record_path(SPEC, out).parent / f'.{SPEC.id}.12345678.tmp.json',
+        out / 'models' / f'.{SPEC.id}.12345678.tmp',
+    ]
+    half[0].touch()
+    half[1].mkdir()
+    run(SPEC, out)
+    assert not any(path.exists() for path in half)
+
+
+def test_a_training_whose_last_step_diverges_is_no_result(tmp_path, capsys):
+    words = ['--run', 'TRM (T=3, n=6)', 'lr=1e30', 'steps=1', 'warmup=0', 'compiled=false', '--profile', 'smoke']
+    assert main([*words, '--out', str(tmp_path)]) == 1
+    assert 'the last step spoilt the weights' in capsys.readouterr().err
+    assert not list(tmp_path.glob('runs/*.json'))
+
+
+def test_a_model_is_replaced_whole_or_not_at_all(out, monkeypatch):
+    folder, write = model_path(SPEC, out), Path.write_bytes
+
+    def full_after_half(path: Path, data: bytes):
+        write(path, data[: len(data) // 2])
+        raise OSError(28, 'No space left on device')
+
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    monkeypatch.setattr(Path, 'write_bytes', full_after_half)
+    with pytest.raises(OSError, match='No space'):
+        save_model(TRM(SPEC.model), folder)
+    assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize('value', ['abc', 'nan', 'inf', '-1'])
+def test_an_odd_time_to_retrain_from_is_refused_by_name(value, out, monkeypatch):
+    monkeypatch.setenv('TRM_RETRAIN_BEFORE', value)
+    with pytest.raises(ValueError, match='the environment variable TRM_RETRAIN_BEFORE is'):
+        read_record(SPEC, out)
+
+
+@pytest.mark.parametrize(
+    'part', [dict(model=[]), dict(how=3), dict(finished='x'), dict(benchmark='Nope'), dict(id='y')]
+)
+def test_a_sealed_record_of_an_odd_form_is_named_and_the_others_are_read(part, out):
+    path = record_path(SPEC, out)
+    path.write_text(sealed(read_sealed(path) | part))
+    states = {name: state for name, state, _ in verify(out)}
+    assert states.pop(f'runs/{path.name}') == 'damaged' and states.pop(f'runs/{OTHER.id}.json') == 'whole'

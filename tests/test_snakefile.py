@@ -119,6 +119,7 @@ def test_on_a_cluster_each_run_is_a_job_with_a_gpu(workflow):
         (dict(only='nothing'), 'no experiment is called nothing'),
         (dict(seeds='one'), 'expected whole numbers such as 0 1 2'),
         (dict(data='nowhere'), 'nowhere'),
+        (dict(profle='smoke'), '--config profle: expected values for some of profile, only, seeds, data, out'),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_runs(workflow, config, message):

@@ -458,7 +458,8 @@ def main(
     try:
         path = write_bench(measured, out)
     except OSError as e:
-        print(bench_page(measured, 'Speed', 'no picture'), f'trm-bench: {out} cannot be written: {e}', sep='\n')
+        print(bench_page(measured, 'Speed', 'no picture'))
+        print(f'trm-bench: {out} cannot be written: {e}', file=sys.stderr)
         return 1
     print(path.with_suffix('.md').read_text() + f'\nwritten to {path}, with .md and .png beside it')
     return 0

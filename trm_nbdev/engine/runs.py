@@ -43,7 +43,7 @@ from .weights import WEIGHTS, load_model, save_model
 from ..model import TRM, TRMConfig, n_parameters
 from ..puzzles.arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
 from ..recursion import residuals
-from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize
+from ..solving import Answers, grade, share_with_interval, solved_puzzles, summarize, think
 from ..tokens import PuzzleSet
 from ..training import TrainConfig, Training
 
@@ -248,8 +248,9 @@ def train_and_test(
         model = replace(model, num_puzzle_identifiers=splits.num_puzzle_identifiers)
     check_memory(model, spec.train_config)
     t = train_resumable(model, spec.train_config, splits, spec.seed, log, checkpoints=checkpoints)
-    if not all(p.isfinite().all() for p in t.average.parameters()):
-        raise FloatingPointError(f'{spec.id}: the last step left weights that are not finite. Lower the learning rate')
+    first = splits.train.subset(slice(0, 1))
+    if not np.isfinite(think(t.average, first.inputs, first.identifiers, steps=1, batch_size=1).q).all():
+        raise FloatingPointError(f'{spec.id}: the last step spoilt the weights. Lower the learning rate')
     weights = _save(t.average, keep, spec, checkpoints) if keep and rank() == 0 else None
     started = time.perf_counter()
     with fixed_threads(spec.train_config.threads):
