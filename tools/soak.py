@@ -27,7 +27,7 @@ COMPARED = 'table*.csv', 'hrm_analysis.csv', 'claims.csv'  # tables without time
 
 
 def command(out: Path, cache: Path) -> subprocess.Popen:
-    "trm-rerun at work, in two processes at a time."
+    "trm-rerun at work, with two workers at a time."
     words = ['--profile', 'smoke', '--jobs', '2', '--out', str(out)]
     environment = os.environ | {'TRM_CACHE': str(cache), 'OMP_NUM_THREADS': '1'}
     log = (out.parent / 'soak.log').open('a')
@@ -112,22 +112,27 @@ def soak(folder: Path, disk: Path, small: bool, kills: int, rng: random.Random) 
         counts['records compared'] += len(runs & found.keys())
 
     while sum(killed.values()) < kills:
-        p, full_until = command(out, cache), 0.0
-        counts['commands'] += 1
-        while p.poll() is None and sum(killed.values()) < kills:
-            time.sleep(min(rng.expovariate(1 / 2), 20))
+        both, full_until, end = [command(out, cache) for _ in range(2)], 0.0, time.time() + rng.uniform(10, 90)
+        counts['commands'] += 2
+        while time.time() < end and sum(killed.values()) < kills:
+            time.sleep(min(rng.expovariate(1), 10))
             if full_until and time.time() > full_until:
                 (disk / 'ballast').unlink(missing_ok=True)
                 full_until = 0.0
-            elif small and rng.random() < 0.05:
+            elif small and rng.random() < 0.03:
                 fill(disk)
                 counts['times the disk was full'] += 1
                 full_until = time.time() + rng.uniform(2, 10)
-            if p.poll() is None and (what := kill_one(p, rng)):
+            k = rng.randrange(2)
+            if both[k].poll() is not None:
+                both[k] = command(out, cache)
+                counts['commands'] += 1
+            elif what := kill_one(both[k], rng):
                 killed[what] += 1
                 print(sum(killed.values()), what, flush=True)
-        p.kill()
-        p.wait()
+        for p in both:
+            p.kill()
+            p.wait()
         (disk / 'ballast').unlink(missing_ok=True)
         time.sleep(2)  # workers end with the command
         if runs <= {path.stem for path in (out / 'runs').glob('*.json')} and rng.random() < 0.3:
