@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
-           'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'run_model',
-           'kept_model', 'run_rows', 'recorded_rows', 'same_result', 'check', 'verify']
+           'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
+           'run_model', 'kept_model', 'run_rows', 'recorded_rows', 'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -545,6 +545,27 @@ def _checkpoints(spec: RunSpec, out: Path) -> Path:
     broadcast_decision(True)  # the other processes wait until they are removed
     return folder
 
+# %% ../../nbs/4_engine_room/14_runs.ipynb #5a3e0c12
+def same_result(
+    a: dict,  # a record
+    b: dict,  # another record of the same specification
+) -> str:  # begins with 'identical', 'close' or 'different'
+    "Compare two records of one specification: bit for bit if one machine made both, else with a tolerance."
+    if all(a[k] == b[k] for k in ('curve', 'results')):
+        return 'identical'
+    cells = abs(a['results']['ema']['cells'] - b['results']['ema']['cells'])
+    loss = abs(a['curve'][-1]['loss'] - b['curve'][-1]['loss'])
+    apart = f'cell accuracy by {cells:.4f}, last training loss by {loss:.4f}'
+    if _same_kind_of_machine(a, b):
+        return f'different, although made on the same kind of machine: {apart}'
+    return f'close: {apart}' if cells < 0.1 and loss < 0.2 else f'different: {apart}'
+
+
+def _same_kind_of_machine(a: dict, b: dict) -> bool:
+    deciding = ('device', 'processor', 'flags', 'torch', 'python', 'compiler')
+    same_training = all(a[k] == b[k] for k in ('compiled', 'ranks'))
+    return same_training and all(a['machine'][k] == b['machine'][k] for k in deciding)
+
 # %% ../../nbs/4_engine_room/14_runs.ipynb #3c12ad91
 def run_model(
     spec: RunSpec,  # what to run
@@ -629,27 +650,6 @@ def recorded_rows(
     return {row: records for row, records in by_row.items() if records}
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #d6aa8889
-def same_result(
-    a: dict,  # a record
-    b: dict,  # another record of the same specification
-) -> str:  # begins with 'identical', 'close' or 'different'
-    "Compare two records of one specification: bit for bit if one machine made both, else with a tolerance."
-    if all(a[k] == b[k] for k in ('curve', 'results')):
-        return 'identical'
-    cells = abs(a['results']['ema']['cells'] - b['results']['ema']['cells'])
-    loss = abs(a['curve'][-1]['loss'] - b['curve'][-1]['loss'])
-    apart = f'cell accuracy by {cells:.4f}, last training loss by {loss:.4f}'
-    if _same_kind_of_machine(a, b):
-        return f'different, although made on the same kind of machine: {apart}'
-    return f'close: {apart}' if cells < 0.1 and loss < 0.2 else f'different: {apart}'
-
-
-def _same_kind_of_machine(a: dict, b: dict) -> bool:
-    deciding = ('device', 'processor', 'flags', 'torch', 'python', 'compiler')
-    same_training = all(a[k] == b[k] for k in ('compiled', 'ranks'))
-    return same_training and all(a['machine'][k] == b['machine'][k] for k in deciding)
-
-
 def check(
     profile: str,  # a key of `PROFILES`
     data: str | None = None,  # 'built-in', 'hub' or a folder, see `load`
