@@ -520,17 +520,16 @@ def _train_and_record(spec: RunSpec, out: Path) -> None:
     if path.is_file():
         print(f'{path.name} is damaged or out of date: training it again')
     folder.parent.mkdir(parents=True, exist_ok=True)  # if that fails, better now than after the training
+    record = _train_reported(spec, out, folder, checkpoints)
     if rank() == 0:
-        _write_record(_train_reported(spec, out, folder, checkpoints), spec, out)
+        _write_record(record, spec, out, checkpoints)
         shutil.rmtree(checkpoints, ignore_errors=True)
-    else:
-        _train_reported(spec, out, folder, checkpoints)
     broadcast_decision(True)  # the other processes wait until the record is written
 
 
-def _write_record(record: dict, spec: RunSpec, out: Path) -> None:
+def _write_record(record: dict, spec: RunSpec, out: Path, checkpoints: Path) -> None:
     path = record_path(spec, out)
-    with _after_training(spec, path, _checkpoints(spec, out)), replacing(path) as new:
+    with _after_training(spec, path, checkpoints), replacing(path) as new:
         new.write_text(sealed(record))
     for place in (path.parent, model_path(spec, out).parent):
         for left in place.glob(f'.{spec.id}.*.tmp*'):  # by a process that was killed while it wrote
@@ -591,7 +590,7 @@ def _retrain_model(spec: RunSpec, out: Path, record: dict) -> TRM:
     same_weights = record['weights_sha256'] in (None, made['weights_sha256'])
     if _same_kind_of_machine(made, record) and not (same_weights and same_result(made, record) == 'identical'):
         print(f'{record_path(spec, out)} has the results of other weights: it is written anew')
-        _write_record(made, spec, out)
+        _write_record(made, spec, out, checkpoints)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return load_model(folder)
 
