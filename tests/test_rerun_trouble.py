@@ -18,7 +18,7 @@ from conftest import ENV, begin, ended, rerun
 
 from trm_nbdev.engine.data import BUILT_IN
 from trm_nbdev.engine.plan import run_spec
-from trm_nbdev.engine.rerun import main
+from trm_nbdev.engine.rerun import _submit, in_processes, main, worker_context
 from trm_nbdev.engine.runs import run
 from trm_nbdev.engine.sudoku_maker import generate
 from trm_nbdev.puzzles.sudoku import format_grid
@@ -211,3 +211,35 @@ run_rows({'wild': dict(lr=1e38, warmup=0)}, profile, seeds, data, out)"""
     assert done.returncode == 1
     assert 'FloatingPointError: at step 2 the loss is nan, and the largest gradient' in done.stdout, done.stdout
     assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='workers are forks of a server on Linux only')
+def test_a_killed_server_of_workers_costs_nothing(tmp_path):
+    context = worker_context()
+    first = in_processes({'a': (abs, -1)}, 1, 'tasks', tmp_path)
+    assert first['a'].result() == 1
+    for child in psutil.Process().children():
+        if 'multiprocessing.forkserver' in ' '.join(child.cmdline()):
+            child.kill()
+    second = in_processes({name: (abs, -2) for name in 'bcd'}, 2, 'tasks', tmp_path)
+    assert [future.result() for future in second.values()] == [2, 2, 2]
+    assert context.get_start_method() == 'forkserver'
+
+
+class Dying:
+    "A pool whose server of workers is killed while it starts a process."
+
+    def submit(self, *task):
+        raise EOFError('unexpected EOF')
+
+
+class Living:
+    def submit(self, function, *args):
+        return function(*args)
+
+
+def test_a_server_that_dies_while_it_starts_a_worker_is_begun_again():
+    pools = iter([Dying(), Living()])
+    assert _submit((abs, -3), Dying(), lambda: next(pools))[0] == 3
+    with pytest.raises(EOFError):
+        _submit((abs, -3), Dying(), Dying)

@@ -485,6 +485,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'trm_nbdev/engine/rerun.py'),
                                         'trm_nbdev.engine.rerun._runs_of': ( '4_engine_room/rerun.html#_runs_of',
                                                                              'trm_nbdev/engine/rerun.py'),
+                                        'trm_nbdev.engine.rerun._submit': ('4_engine_room/rerun.html#_submit', 'trm_nbdev/engine/rerun.py'),
                                         'trm_nbdev.engine.rerun._tidy': ('4_engine_room/rerun.html#_tidy', 'trm_nbdev/engine/rerun.py'),
                                         'trm_nbdev.engine.rerun._train_and_print': ( '4_engine_room/rerun.html#_train_and_print',
                                                                                      'trm_nbdev/engine/rerun.py'),

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
@@ -227,8 +227,9 @@ def in_processes(
     with progress(len(tasks), what, bar_format=layout) as bar:
         while waiting or running:
             while waiting and len(running) < jobs:
-                pool, name = idle.pop() if idle else worker(), waiting.pop(0)
-                running[pool.submit(*tasks[name])] = name, pool
+                name = waiting.pop(0)
+                future, pool = _submit(tasks[name], idle.pop() if idle else worker(), worker)
+                running[future] = name, pool
             finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             for future in finished:
                 name, pool = running.pop(future)
@@ -238,6 +239,20 @@ def in_processes(
             bar.set_postfix_str(status(logs, started), refresh=False)
             bar.update(len(finished))
     return {name: done[name] for name in tasks}
+
+
+def _submit(
+    task: tuple,  # a function and its arguments
+    pool: ProcessPoolExecutor,  # of one process
+    worker: Callable[[], ProcessPoolExecutor],  # makes another
+) -> tuple[Future, ProcessPoolExecutor]:
+    "Hand a task to a process. If the server of workers was killed just then, a new one starts."
+    for _ in range(3):
+        try:
+            return pool.submit(*task), pool
+        except (EOFError, OSError, BrokenProcessPool):
+            pool = worker()
+    return pool.submit(*task), pool
 
 
 def failure(
