@@ -147,12 +147,14 @@ def soak(folder: Path, disk: Path, small: bool, kills: int, rng: random.Random) 
             break
     compare()
     missing = sorted(expected.keys() - results(out).keys())
+    unasked = [name for name in missing if name.endswith(', weights')]  # damaged by us, and asked for by no notebook
     return dict(
         kills=sum(killed.values()),
         killed=dict(killed),
         damaged=dict(damaged),
         **counts,
-        missing=missing,
+        damaged_models_unasked_for=len(unasked),
+        missing=[name for name in missing if name not in unasked],
         different=sorted(set(wrong)),
         hours=round((time.time() - began) / 3600, 2),
     )
