@@ -27,7 +27,9 @@ atexit.register(shutil.rmtree, os.environ['TRM_CACHE'], ignore_errors=True)
 FOLDERS = ['nbs', 'profiles', 'tests', 'tools', 'trm_nbdev']
 LEFTOVERS = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints', '.*_cache')
 ENV = os.environ | {'OMP_NUM_THREADS': '1'}
-FORKS = multiprocessing.get_context('forkserver')  # it imports the package once, and forks in no time
+# On Linux a server imports the package once, and forks in no time; the path at which it listens must be short.
+FORK = sys.platform == 'linux' and len(os.fsencode(tempfile.gettempdir())) < 60
+FORKS = multiprocessing.get_context('forkserver' if FORK else 'spawn')
 FORKS.set_forkserver_preload(['trm_nbdev.engine.runs'])
 LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
 

@@ -14,11 +14,11 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
-from conftest import ENV, begin, ended, rerun
+from conftest import ENV, FORK, begin, ended, rerun
 
 from trm_nbdev.engine.data import BUILT_IN
 from trm_nbdev.engine.plan import run_spec
-from trm_nbdev.engine.rerun import _submit, in_processes, main, worker_context
+from trm_nbdev.engine.rerun import _submit, in_processes, main
 from trm_nbdev.engine.runs import run
 from trm_nbdev.engine.sudoku_maker import generate
 from trm_nbdev.puzzles.sudoku import format_grid
@@ -162,7 +162,7 @@ def killed(tmp_path: Path, begun: str) -> tuple[dict[str, str], str]:
     return {line.split()[-1]: line.split()[0] for line in out.splitlines() if line.startswith(('ok ', 'FAILED '))}, out
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='workers are forks of a server on Linux only')
+@pytest.mark.skipif(sys.platform == 'win32', reason='there are no signals')
 @pytest.mark.parametrize('begun, lost', [('tmp/*/ema.ipynb', 'ema'), ('out/logs/*layers4*/metrics.jsonl', 'layers')])
 def test_a_dead_process_costs_its_own_notebook_or_run_and_the_others_go_on(tmp_path, begun, lost):
     outcomes, out = killed(tmp_path, begun)
@@ -213,17 +213,16 @@ run_rows({'wild': dict(lr=1e38, warmup=0)}, profile, seeds, data, out)"""
     assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='workers are forks of a server on Linux only')
+@pytest.mark.skipif(not FORK, reason='workers are forks of a server on Linux only, and in a folder with a short name')
 def test_a_killed_server_of_workers_costs_nothing(tmp_path):
-    context = worker_context()
     first = in_processes({'a': (abs, -1)}, 1, 'tasks', tmp_path)
     assert first['a'].result() == 1
-    for child in psutil.Process().children():
-        if 'multiprocessing.forkserver' in ' '.join(child.cmdline()):
-            child.kill()
+    servers = [child for child in psutil.Process().children() if 'forkserver' in ' '.join(child.cmdline())]
+    assert servers
+    for server in servers:
+        server.kill()
     second = in_processes({name: (abs, -2) for name in 'bcd'}, 2, 'tasks', tmp_path)
     assert [future.result() for future in second.values()] == [2, 2, 2]
-    assert context.get_start_method() == 'forkserver'
 
 
 class Dying:

@@ -94,7 +94,7 @@ def _find(source: str | Path, revision: str | None) -> Path:
         return Path(snapshot_download(str(source), revision=revision, allow_patterns=[CONFIG, WEIGHTS, SUMS]))
     except Exception as e:  # the hub's client raises many kinds
         why = f'{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}'
-        raise ValueError(f'{source} is no folder here, and could not be downloaded from the hub ({why})') from e
+        raise ValueError(f'{source} is not a folder here, and could not be downloaded from the hub ({why})') from e
 
 # %% ../../nbs/4_engine_room/08_weights.ipynb #ae93b054
 def _check_sums(folder: Path) -> None:
