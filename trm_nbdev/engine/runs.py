@@ -428,9 +428,7 @@ def whole_record(
         raise ValueError(f'{path} is damaged: it lacks {", ".join(missing)}')
     kinds: dict[str, Any] = dict(data=dict, model=dict, how=dict, machine=dict, finished=float, benchmark=str, id=str)
     if wrong := [name for name, kind in kinds.items() if not isinstance(record[name], kind)]:
-        raise ValueError(
-            f'{path} is damaged: {", ".join(wrong)} {"is" if len(wrong) == 1 else "are"} of the wrong type'
-        )
+        raise ValueError(f'{path} is damaged: wrong type of {", ".join(wrong)}')
     return record
 
 
