@@ -34,6 +34,11 @@ FORKS.set_forkserver_preload(['trm_nbdev.engine.runs'])
 LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
 
 
+def timeless(curve: list[dict]) -> list[dict]:
+    "A learning curve without processor time, which differs from one run to the next."
+    return [{k: v for k, v in point.items() if k != 'core_seconds'} for point in curve]
+
+
 def cells(notebook: Path) -> list[dict]:
     "The cells of a notebook."
     return json.loads(notebook.read_text(encoding='utf-8'))['cells']

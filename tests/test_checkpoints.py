@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import begin, ended
+from conftest import begin, ended, timeless
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from trm_nbdev.engine import checkpoints
 from trm_nbdev.engine.checkpoints import kept_steps, load_checkpoint, save_checkpoint
 from trm_nbdev.engine.data import SudokuData
-from trm_nbdev.engine.long_runs import Checkpointer, train_resumable
+from trm_nbdev.engine.long_runs import Checkpointer, core_seconds, same_curve, to_checkpoint, train_resumable
 from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.model import TRMConfig
 from trm_nbdev.training import TrainConfig
@@ -38,7 +38,7 @@ def train(folder: Path, out: Path):
     t = train_resumable(CONFIG, TRAIN_CONFIG, puzzles, seed=3, checkpoints=folder, every=0.01)
     parts = enumerate((t.model, t.averaged))
     save_file({f'{i}.{k}': v.contiguous() for i, part in parts for k, v in part.state_dict().items()}, out)
-    out.with_suffix('.json').write_text(json.dumps(t.curve))
+    out.with_suffix('.json').write_text(json.dumps(timeless(t.curve)))
 
 
 def newest(folder):
@@ -137,7 +137,35 @@ def test_a_digit_changed_in_the_json_file_costs_this_checkpoint_only(key, tmp_pa
     with pytest.warns(UserWarning, match='the checkpoint of step 5 in .* is damaged') as warned:
         again = train_tiny(tmp_path)
     assert len(warned) == 1
-    assert again.curve == whole.curve and torch.equal(again.model.output_head.weight, whole.model.output_head.weight)
+    assert same_curve(again.curve, whole.curve) and torch.equal(
+        again.model.output_head.weight, whole.model.output_head.weight
+    )
+
+
+GROWING = dict(optimizer='muon', growth=((0, 1, 1), (0.3, 2, 2), (0.6, 3, 1)), train_n_sup=3)
+
+
+@pytest.mark.parametrize('stop', [3, 6, 9])
+def test_a_growing_training_goes_on_in_another_stage_than_it_stopped_in(stop, tmp_path, monkeypatch):
+    "Stages begin at steps 0, 3 and 6; the last checkpoint is that of the step before `stop`."
+    monkeypatch.setattr(Checkpointer, 'next', property(lambda _: 0, lambda *_: None), raising=False)
+    recipe, puzzles = TrainConfig(steps=10, batch_size=4, lr=1e-2, warmup=1, evaluations=10, **GROWING), PUZZLES.load()
+    whole = train_resumable(CONFIG, recipe, puzzles)
+
+    def power_cut(now):
+        if now['step'] == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_resumable(CONFIG, recipe, puzzles, checkpoints=tmp_path, log=power_cut)
+    assert kept_steps(tmp_path)[0] == stop - 1
+    spent = load_checkpoint(tmp_path)[2]['core_seconds']
+    again = train_resumable(CONFIG, recipe, puzzles, checkpoints=tmp_path)
+    assert core_seconds(again)[0] > spent[0] > 0 == spent[1]
+    assert timeless(again.curve) == timeless(whole.curve) and len(whole.curve) == 10
+    (a, _), (b, _) = map(to_checkpoint, (whole, again))
+    assert a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
+    assert any('momentum_buffer' in k for k in a) and any('exp_avg' in k for k in a)
 
 
 def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(tmp_path):

@@ -34,7 +34,8 @@ from trm_nbdev.training import TrainConfig
 BASE = TRMConfig(vocab_size=6, seq_len=16, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float64')
 NAMED = dict(num_puzzle_identifiers=9, puzzle_emb_ndim=16, puzzle_emb_len=1)
 HRM = dict(mixer='attention', answer_layers=2, gradient='one-step', halting='q-learning')
-MODELS = {'TRM-MLP': {}, 'puzzles': NAMED, 'HRM': NAMED | HRM}
+GROWTH = dict(growth=((0, 1, 1), (.4, 3, 2)), train_n_sup=2)
+MODELS = {'TRM-MLP': {}, 'growing': GROWTH, 'puzzles': NAMED, 'HRM': NAMED | HRM}
 TRAIN_CONFIG = TrainConfig(steps=5, batch_size=12, lr=1e-2, warmup=2, weight_decay=.1, exploration=.5)
 rng = np.random.default_rng(0)
 tokens = rng.integers(1, 6, (2, 60, 16)).astype(np.uint8)
@@ -42,12 +43,13 @@ PUZZLES = PuzzleSet('noise', *tokens, (4, 4), 6, identifiers=rng.integers(0, 9, 
 
 
 def results(changes):
-    t, losses = begin_together(replace(BASE, **changes), TRAIN_CONFIG, seed=1), []
-    stream = Stream(PUZZLES, TRAIN_CONFIG.batch_size)
+    recipe = replace(TRAIN_CONFIG, **{k: v for k, v in changes.items() if k in GROWTH})
+    t = begin_together(replace(BASE, **{k: v for k, v in changes.items() if k not in GROWTH}), recipe, seed=1)
+    stream, losses = Stream(PUZZLES, recipe.batch_size), []
     torch.manual_seed(0)
     torch.nn.init.normal_(t.model.q_head.weight)  # now some puzzles are finished early, unless exploration forbids it
-    for k in range(TRAIN_CONFIG.steps):
-        losses.append(averaged(step_together(t, TRAIN_CONFIG, stream.batch(k)).loss))
+    for k in range(recipe.steps):
+        losses.append(averaged(step_together(t, recipe, stream.batch(k)).loss))
     found = {'losses': torch.stack(losses), 'taken': gather(t.carry.steps), 'named': gather(t.carry.identifiers)}
     for name, model in (('model', t.model), ('average', t.average)):
         found |= {f'{name}.{k}': v.detach() for k, v in model.state_dict().items()}
@@ -100,7 +102,7 @@ def five_steps(tmp_path_factory):
     return found, load_file(folder / 'two.safetensors')
 
 
-@pytest.mark.parametrize('name', ['TRM-MLP', 'puzzles', 'HRM'])
+@pytest.mark.parametrize('name', ['TRM-MLP', 'growing', 'puzzles', 'HRM'])
 def test_two_processes_make_the_steps_of_one(five_steps, name):
     one, two = (
         {k.removeprefix(f'{name} '): v for k, v in found.items() if k.startswith(f'{name} ')} for found in five_steps
@@ -113,7 +115,7 @@ def test_two_processes_make_the_steps_of_one(five_steps, name):
             torch.testing.assert_close(two[k], v, rtol=0, atol=1e-6, msg=lambda m, k=k: f'{k}: {m}')
         else:
             assert torch.equal(two[k], v), k
-    assert name == 'TRM-MLP' or one['model.embed.puzzles.weight'].any(1).sum() > 1
+    assert name in ('TRM-MLP', 'growing') or one['model.embed.puzzles.weight'].any(1).sum() > 1
 
 
 TRAIN = """
@@ -139,7 +141,7 @@ with process_group():
     if rank() == 0:
         parts = enumerate((t.model, t.averaged))
         save_file({f'{i}.{k}': v.contiguous() for i, part in parts for k, v in part.state_dict().items()}, out)
-    print(t.curve)
+    print([{k: v for k, v in point.items() if k != 'core_seconds'} for point in t.curve])
 """
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import begin, ended
+from conftest import begin, ended, timeless
 
 import trm_nbdev.engine.runs as runs
 from trm_nbdev.engine.plan import run_spec
@@ -23,7 +23,7 @@ def record_run(out: Path):
 def outcome(out: Path) -> tuple:
     "What must not depend on kills: learning curve, results, and weights."
     record = json.loads(runs.record_path(SPEC, out).read_text())
-    return record['curve'], record['results'], (runs.model_path(SPEC, out) / 'model.safetensors').read_bytes()
+    return timeless(record['curve']), record['results'], (runs.model_path(SPEC, out) / 'model.safetensors').read_bytes()
 
 
 @pytest.mark.storm

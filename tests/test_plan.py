@@ -1,12 +1,26 @@
 "What the plan and the command refuse, and that the plan knows what the notebooks need."
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from trm_nbdev.engine.plan import EXPERIMENTS, PROFILES, data_of, profile_of, rows_of, run_spec, run_specs, seed_list
+from trm_nbdev.engine.plan import (
+    EXPERIMENTS,
+    LATER,
+    PROFILES,
+    data_of,
+    determining,
+    profile_of,
+    rows_of,
+    run_spec,
+    run_specs,
+    seed_list,
+    work,
+)
 from trm_nbdev.engine.rerun import LAST, changes_of, check_mode, default_parameters, experiments, main, parser, plan
 
 NOTEBOOKS = ROOT / 'nbs' / '3_experiments'
@@ -43,6 +57,7 @@ def test_a_row_that_makes_no_sense():
         (('HRM', 'lr=__import__("os")'), 'expected a number'),
         (('HRM', 'seq_len=25'), 'seq_len follows from the puzzles'),
         (('HRM', 'compiled=1'), 'expected true or false'),
+        (('HRM', 'growth=[[0,1]]'), 'growth is'),
         (('HRM', 'betas=[0.9]'), 'expected a tuple of a number of at least 0 and below 1 and a'),
     ],
 )
@@ -50,6 +65,29 @@ def test_words_behind_run(words, message):
     with pytest.raises(ValueError) as e:
         changes_of(*words)
     assert message in str(e.value)
+
+
+def test_a_schedule_is_the_same_however_it_is_written():
+    "On a command line, in YAML as papermill reads it, in a record."
+    typed, listed = changes_of('TRM (T=3, n=6)', 'growth=[[0,1,2],[0.5,3,6]]'), dict(growth=[[0, 1, 2], [0.5, 3, 6]])
+    specs = [run_spec('smoke', changes) for changes in (typed, listed, dict(growth=((0.0, 1, 2), (0.5, 3, 6))))]
+    assert len({spec.key for spec in specs}) == 1 and specs[0] == specs[1] == specs[2] != run_spec('smoke', {})
+    assert determining(json.loads(json.dumps(asdict(specs[0].train_config)))) == determining(
+        asdict(specs[2].train_config)
+    )
+
+
+def test_the_key_of_a_run_is_that_of_code_without_later_fields():
+    "As the records of the repository have it, which lack these fields."
+    records = [json.loads(path.read_text()) for path in (ROOT / 'results' / 'quick' / 'runs').glob('*.json')]
+    kept = {record['key'] for record in records if not LATER.keys() & record['how'].keys()}
+    specs = run_specs(rows_of('layers'), 'quick', [0], 'built-in')
+    assert {spec.key for spec in specs.values()} <= kept
+
+
+def test_the_work_of_a_growing_run_is_that_of_its_stages():
+    halves = [work(run_spec('smoke', dict(T=T, n=n, steps=5))) for T, n in ((1, 2), (3, 6))]
+    assert work(run_spec('smoke', dict(steps=10, growth=((0, 1, 2), (0.5, 3, 6))))) == sum(halves)
 
 
 def test_tensorboard_that_is_not_installed(monkeypatch):

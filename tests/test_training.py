@@ -26,26 +26,25 @@ TRAIN_CONFIG = TrainConfig(steps=4, batch_size=8, lr=1e-3, warmup=2, weight_deca
 
 
 @pytest.mark.parametrize(
-    'changes',
+    'changes, how',
     [
-        {},
-        {'mixer': 'attention'},
-        {'gradient': 'one-step'},
-        {'features': 'single-z'},
-        {'answer_layers': 1, 'halting': 'q-learning'},
+        ({}, {}),
+        ({}, {'growth': ((0, 1, 1), (0.3, 2, 2))}),
+        ({'mixer': 'attention'}, {}),
+        ({'gradient': 'one-step'}, {}),
+        ({'features': 'single-z'}, {}),
+        ({'answer_layers': 1, 'halting': 'q-learning'}, {}),
     ],
     ids=str,
 )
-def test_compiled_training_follows_the_plain_one(changes):
+def test_compiled_training_follows_the_plain_one(changes, how):
     if not can_compile(torch.device('cpu')):
         pytest.skip('no C++ compiler')
-    config, stream = replace(TINY, **changes), Stream(PUZZLES.load().train, 8)
-    plain, compiled = begin(config, TRAIN_CONFIG), begin(config, TRAIN_CONFIG)
+    config, recipe, stream = replace(TINY, **changes), replace(TRAIN_CONFIG, **how), Stream(PUZZLES.load().train, 8)
+    plain, compiled = begin(config, recipe), begin(config, recipe)
     assert compile_network(compiled.model)
     for k in range(3):
-        a, b = (
-            train_step(t, TRAIN_CONFIG, to_tensors(stream.batch(k), t.model)).loss.item() for t in (plain, compiled)
-        )
+        a, b = (train_step(t, recipe, to_tensors(stream.batch(k), t.model)).loss.item() for t in (plain, compiled))
         assert a == pytest.approx(b, rel=1e-3)
 
 
@@ -105,13 +104,55 @@ def test_a_loss_that_is_no_number_ends_the_training():
         (dict(lr=-1.0), 'lr is -1.0, expected a number above 0'),
         (dict(lr=float('nan')), 'lr is nan'),
         (dict(exploration=2.0), 'exploration is 2.0, expected a number from 0 to 1'),
-        (dict(optimizer='sgd'), "optimizer is 'sgd', expected one of adamw, adam-atan2"),
+        (
+            dict(growth=3),
+            'growth is 3, expected a tuple, each entry of which is a tuple of a number of at least 0 and b',
+        ),
+        (dict(growth=((0, 0, 1),)), r'growth is \(\(0, 0, 1\),\), expected a tuple'),
+        (dict(growth=((0, 1.5, 1),)), 'and a whole number from 1 to 1,000 and a whole number from 1 to 1,000'),
+        (dict(growth=((1.0, 1, 1),)), 'expected a tuple'),
+        (dict(growth=((0.5, 1, 1), (0.5, 2, 2))), 'expected increasing shares, each with T and n'),
+        (dict(train_n_sup=-1), 'train_n_sup is -1, expected a whole number from 0 to 1,000'),
+        (dict(optimizer='sgd'), "optimizer is 'sgd', expected one of adamw, adam-atan2, muon"),
     ],
     ids=str,
 )
 def test_a_number_that_makes_no_sense_is_refused(wrong, expected):
     with pytest.raises(ValueError, match=expected):
         TrainConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    'changes, expected',
+    [
+        (dict(features='y', n=0, T=1), r"features 'y', expected \(\): direct prediction has no recursion"),
+        (dict(features='multi-scale-z'), "features 'multi-scale-z', expected n=2 throughout"),
+    ],
+    ids=str,
+)
+def test_a_model_that_cannot_grow_is_refused_before_it_is_trained(changes, expected):
+    growing = replace(TRAIN_CONFIG, growth=((0, 1, 1), (0.5, 2, 2)))
+    for call in (
+        lambda: begin(replace(TINY, **changes), growing),
+        lambda: run_spec('smoke', changes | dict(n=changes.get('n', 2), growth=growing.growth)),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            call()
+    begin(replace(TINY, features='multi-scale-z'), replace(growing, growth=((0, 1, 2), (0.5, 3, 2))))
+
+
+def test_growth_changes_the_training_alone():
+    growing = replace(TRAIN_CONFIG, growth=((0, 1, 1), (0.5, 3, 2)), train_n_sup=2)
+    t = train_resumable(TINY, growing, PUZZLES.load())
+    assert t.model.config == t.average.config == TINY and t.carry.steps.max() <= 2
+    answers = think(t.average, PUZZLES.load().test.inputs)
+    assert len(answers.tokens) == TINY.n_sup
+    # what is trained like this step by step, with models whose T and n are changed by hand, is the same
+    stream, by_hand = Stream(PUZZLES.load().train, 8), begin(TINY, growing)
+    for k in range(4):
+        by_hand.model.config = replace(TINY, T=1 if k < 2 else 3, n=1 if k < 2 else 2, n_sup=2)
+        train_step(by_hand, TRAIN_CONFIG, to_tensors(stream.batch(k), by_hand.model))
+    assert all(map(torch.equal, t.model.state_dict().values(), by_hand.model.state_dict().values()))
 
 
 @pytest.mark.parametrize('identifier', [-1, 3])

@@ -42,7 +42,8 @@ def results(out: Path) -> dict[str, object]:
     for path in sorted((out / 'runs').glob('*.json')):
         with suppress(ValueError):  # damaged by us, and not read since
             record = whole_record(path)
-            found[path.stem] = record['curve'], record['results']
+            curve = [{k: v for k, v in point.items() if k != 'core_seconds'} for point in record['curve']]
+            found[path.stem] = curve, record['results']
             kept_model(out / 'models' / path.stem, record)
             found[f'{path.stem}, weights'] = (out / 'models' / path.stem / 'model.safetensors').read_bytes()
     return found | {path.name: path.read_text() for pattern in COMPARED for path in out.glob(pattern)}

@@ -76,6 +76,8 @@ def _words_of(schema: dict[str, Any]) -> str:
         return ' or '.join(dict.fromkeys(map(_words_of, schema['anyOf'])))
     if 'const' in schema:
         return repr(schema['const'])
+    if 'items' in schema:
+        return f'a tuple, each entry of which is {_words_of(schema["items"])}'
     if 'prefixItems' in schema:
         return f'a tuple of {" and ".join(map(_words_of, schema["prefixItems"]))}'
     return _KINDS.get(schema.get('type', ''), 'None') + ' and'.join(_bounds(schema))

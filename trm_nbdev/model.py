@@ -209,13 +209,17 @@ class TRM(nn.Module):
         tokens: Tensor,  # (B, seq_len) the question
         state: State,  # current answer and latent reasoning, each (B, L, D)
         identifiers: Tensor | None = None,  # (B,), for models with puzzle embeddings
+        n: int | None = None,  # latent updates per latent recursion; None: the configuration's
+        T: int | None = None,  # latent recursions; None: the configuration's
     ) -> tuple[State, Tensor, Tensor]:  # next state, logits (B, seq_len, V), and q (B, 2) in at least float32
         "The deep recursion of one supervision step, and the two heads."
         c = self.config
         net: Net = recomputed(self.net) if self.recompute else self.net
         answer: Net | None = recomputed(self.answer_net) if self.recompute and self.answer_net else self.answer_net
         x, start = positions_first(self.embed(tokens, identifiers)), tuple(map(positions_first, state))
-        state = deep_recursion(net, x, start, c.n, c.T, answer, FEATURES[c.features].recursion, GRADIENTS[c.gradient])
+        one_round, last_round = FEATURES[c.features].recursion, GRADIENTS[c.gradient]
+        n, T = c.n if n is None else n, T or c.T
+        state = deep_recursion(net, x, start, n, T, answer, one_round, last_round)
         y, q = state[0], self.q_head(state[0][:, 0])
         return state, self.output_head(y[:, c.puzzle_emb_len :]), q.to(torch.promote_types(q.dtype, torch.float32))
 

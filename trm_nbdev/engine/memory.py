@@ -21,7 +21,7 @@ from .devices import ranks
 from ..model import DTYPES, TRM, TRMConfig, n_parameters
 from ..network import swiglu_width
 from ..supervision import empty_carry, supervision_step
-from ..training import TrainConfig
+from ..training import TrainConfig, stages
 
 # %% ../../nbs/4_engine_room/12_memory.ipynb #e4eb566e
 def dummy_step(model: TRM, batch_size: int) -> Tensor:  # (), the loss
@@ -76,13 +76,14 @@ def least_memory(
     mixing = dict(attention=3 * L * D, mlp=2 * D * swiglu_width(L, c.expansion, c.multiple)).get(c.mixer, 0)
     layer = mixing + 2 * L * D + 2 * L * swiglu_width(D, c.expansion, c.multiple)
     think, answer = layer * c.layers, layer * (c.answer_layers or c.layers)
-    updates = c.n if c.gradient == 'full' else min(c.n, 1)
+    n = max(stage.n for stage in stages(c, train_config).values())
+    updates = n if c.gradient == 'full' else min(n, 1)
     kept = max(think, answer) + updates * L * D if train_config.recompute else updates * think + answer
     slots = train_config.batch_size // ranks()
     with torch.device('meta'):
         weights = n_parameters(TRM(c))
     return {
-        'hidden_size, layers': 5 * of_weight * weights,
+        'hidden_size, layers': (4 if train_config.optimizer == 'muon' else 5) * of_weight * weights,
         'num_puzzle_identifiers, puzzle_emb_ndim': of_weight * table,
         'batch_size': slots * size * (kept + c.seq_len * c.vocab_size),
     }

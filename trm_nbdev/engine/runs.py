@@ -36,9 +36,28 @@ from .checkpoints import kept_steps
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData
 from .devices import broadcast_decision, rank, ranks, think_together
 from .files import delete, digest, read_sealed, replacing, sealed
-from .long_runs import averaged_weights, can_compile, cxx, fixed_threads, train_resumable
+from trm_nbdev.engine.long_runs import (
+    averaged_weights,
+    can_compile,
+    core_seconds,
+    cxx,
+    fixed_threads,
+    same_curve,
+    train_resumable,
+)
 from .memory import check_memory
-from .plan import PROTOCOL, RunSpec, data_of, out_folder, profile_of, project_root, run_spec, run_specs
+from trm_nbdev.engine.plan import (
+    LATER,
+    PROTOCOL,
+    RunSpec,
+    data_of,
+    determining,
+    out_folder,
+    profile_of,
+    project_root,
+    run_spec,
+    run_specs,
+)
 from .weights import WEIGHTS, load_model, save_model
 from ..model import TRM, TRMConfig, n_parameters
 from ..puzzles.arc import ArcSplits, Ballot, cast_votes, count_votes, pass_at, submission
@@ -282,6 +301,7 @@ def _specified(spec: RunSpec, t: Training) -> dict:
 
 def _measured(spec: RunSpec, t: Training, results: dict, test_seconds: float) -> dict:
     "The part of a record that says what came out, and what it took."
+    spent, compiling = core_seconds(t)
     return dict(
         compiled=t.compiled,
         curve=t.curve,
@@ -289,6 +309,7 @@ def _measured(spec: RunSpec, t: Training, results: dict, test_seconds: float) ->
         ranks=ranks(),
         test='opened once, after the last training step',
         seconds=dict(training=round(t.seconds, 1), test=round(test_seconds, 1)),
+        core_seconds=dict(training=round(spent - compiling, 1), compilation=round(compiling, 1)),
         samples_per_s=round(t.step * spec.train_config.batch_size / t.seconds, 1),
         peak_memory_mb=peak_memory(),
         machine=machine(),
@@ -548,7 +569,7 @@ def same_result(
     b: dict,  # another record of the same specification
 ) -> str:  # begins with 'identical', 'close' or 'different'
     "Compare two records of one specification: bit for bit if one machine made both, else with a tolerance."
-    if all(a[k] == b[k] for k in ('curve', 'results')):
+    if same_curve(a['curve'], b['curve']) and a['results'] == b['results']:
         return 'identical'
     cells = abs(a['results']['ema']['cells'] - b['results']['ema']['cells'])
     loss = abs(a['curve'][-1]['loss'] - b['curve'][-1]['loss'])
@@ -698,7 +719,8 @@ def _why_stale(record: dict, path: Path) -> str:  # empty: it is not
     if record['protocol'] != PROTOCOL:
         return f"it was made under protocol {record['protocol']}, but today's is {PROTOCOL}"
     for name, kind in (('model', TRMConfig), ('how', TrainConfig)):
-        if wrong := record[name].keys() ^ {f.name for f in fields(kind)}:
+        wrong = record[name].keys() ^ {f.name for f in fields(kind)}
+        if wrong := wrong - (LATER.keys() - record[name].keys()):
             return f'{name} and {kind.__name__} differ in their fields, only one has {", ".join(sorted(wrong))}'
     if record['id'] != path.stem or record['key'] != _key_of(record):
         raise ValueError(f'{path} is damaged: its name, its key and its content do not match')
@@ -708,8 +730,7 @@ def _why_stale(record: dict, path: Path) -> str:  # empty: it is not
 def _key_of(record: dict) -> str:
     "The key that the content of a record should have."
     arc = dict(num_puzzle_identifiers=1) if 'ARC' in record['benchmark'] else {}  # known only when the tasks are read
-    how = {k: v for k, v in record['how'].items() if k != 'recompute'}
-    data, model = _puzzles_of(record), record['model'] | arc
+    data, model, how = _puzzles_of(record), record['model'] | arc, determining(record['how'])
     content = dict(protocol=PROTOCOL, data=data, model=model, how=how, seed=record['seed'])
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSIS', 'PAPER', 'NOT_RUN', 'QUOTED', 'NARROW',
-           'CLAIMS', 'computed', 'accuracy', 'comparison_table', 'weights_of', 'paper_table', 'pass_at_table',
+           'CLAIMS', 'UNITS', 'computed', 'accuracy', 'comparison_table', 'weights_of', 'paper_table', 'pass_at_table',
            'which_solved', 'same_seeds', 'difference', 'verdict', 'claim', 'Claim', 'paper_difference', 'claims',
-           'claims_table', 'describe', 'changed_steps', 'save_movie', 'save_picture', 'bars', 'curves', 'save_table',
-           'to_markdown', 'condense', 'styled', 'caption', 'all_records', 'provenance', 'file_name', 'page']
+           'claims_table', 'describe', 'changed_steps', 'save_movie', 'save_picture', 'bars', 'curves', 'samples_to',
+           'save_table', 'to_markdown', 'condense', 'styled', 'caption', 'all_records', 'provenance', 'file_name',
+           'page']
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #ae729d77
 import hashlib
@@ -28,6 +29,7 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from ..baselines import BASE, COLUMNS, FOUR_MODELS, NOT_AVERAGED, PRESETS, ROWS, TABLE3_ROWS
+from ..checks import PositiveShare, expect
 from .files import replacing
 from .plan import PROTOCOL
 from .runs import whole_records
@@ -570,6 +572,28 @@ def curves(
     ax.set(xlabel='training samples', ylabel='validation puzzles solved, %', ylim=(-2, 102))
     ax.legend(fontsize=8)
     return ax
+
+# %% ../../nbs/4_engine_room/15_tables.ipynb #d242f4dd
+UNITS = ('samples', 'core_seconds', 'flop')
+
+
+def samples_to(
+    curve: Sequence[dict],  # of a record
+    level: float,  # share of the validation puzzles, above 0
+    unit: str = 'samples',  # in `UNITS`
+) -> float | None:  # None: it never gets there, or, in an older record, the curve lacks the unit
+    "What a training took to solve a share of the validation puzzles; at the start it has taken and solved nothing."
+    expect(PositiveShare, level=level)
+    if unit not in UNITS:
+        raise ValueError(f'unit is {unit!r}, expected one of {", ".join(UNITS)}')
+    taken, solved = 0.0, 0.0
+    for point in curve:
+        if point['valid_exact'] is None or unit not in point:
+            continue
+        if point['valid_exact'] >= level:
+            return taken + (point[unit] - taken) * (level - solved) / (point['valid_exact'] - solved)
+        taken, solved = point[unit], point['valid_exact']
+    return None
 
 # %% ../../nbs/4_engine_room/15_tables.ipynb #39b7a5be
 def save_table(
