@@ -52,6 +52,7 @@ from trm_nbdev.engine.plan import (
     RunSpec,
     data_of,
     determining,
+    in_race,
     out_folder,
     profile_of,
     project_root,
@@ -497,6 +498,16 @@ def _retrain_before() -> float:
         raise ValueError(f'the environment variable TRM_RETRAIN_BEFORE is {given!r}, {expected}') from None
     return float(given)
 
+# %% ../../nbs/4_engine_room/14_runs.ipynb #98884b37
+@contextmanager
+def _empty_cache() -> Iterator[None]:
+    "Inside the `with`, torch.compile knows nothing of earlier runs."
+    from torch._inductor.utils import fresh_cache  # only where it is needed: it takes a second to import
+
+    torch.compiler.reset()
+    with fresh_cache():
+        yield
+
 # %% ../../nbs/4_engine_room/14_runs.ipynb #089f06e9
 def run(
     spec: RunSpec,  # what to run
@@ -509,7 +520,8 @@ def run(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(spec, out, wait):
             if broadcast_decision(read_record(spec, out) is None):
-                _train_and_record(spec, out)
+                with _empty_cache() if in_race(spec) else nullcontext():
+                    _train_and_record(spec, out)
     return whole_record(path)
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #8e6964c8
