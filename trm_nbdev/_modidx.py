@@ -612,6 +612,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'trm_nbdev.engine.runs.recorded_rows': ( '4_engine_room/runs.html#recorded_rows',
                                                                                 'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.run': ('4_engine_room/runs.html#run', 'trm_nbdev/engine/runs.py'),
+                                       'trm_nbdev.engine.runs.run_all': ('4_engine_room/runs.html#run_all', 'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.run_model': ('4_engine_room/runs.html#run_model', 'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.run_rows': ('4_engine_room/runs.html#run_rows', 'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.same_result': ( '4_engine_room/runs.html#same_result',

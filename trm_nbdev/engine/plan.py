@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SMOKE', 'QUICK', 'LAPTOP', 'PAPER_SIZE', 'PROFILES', 'PROTOCOL', 'LATER', 'RECIPES', 'DETERMINED', 'EXPERIMENTS',
-           'TASKS', 'Profile', 'profile_of', 'data_of', 'determining', 'RunSpec', 'run_spec', 'work', 'rows_of', 'Task',
-           'race', 'in_race', 'seed_list', 'run_specs', 'project_root', 'out_folder', 'check_parameters',
-           'notebook_name']
+           'TASKS', 'RACES', 'Profile', 'profile_of', 'data_of', 'determining', 'RunSpec', 'run_spec', 'work',
+           'rows_of', 'Task', 'race', 'in_race', 'seed_list', 'run_specs', 'project_root', 'out_folder',
+           'check_parameters', 'notebook_name']
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #fb12e500
 import ast
@@ -209,7 +209,7 @@ class RunSpec:
 # %% ../../nbs/4_engine_room/13_plan.ipynb #5612a9c9
 RECIPES: dict[str, dict[str, Any]] = {  # name -> fields of `TRMConfig` and `TrainConfig` that it changes
     'paper': {},
-    'fast': dict(T=1, n=2, train_n_sup=4, halt_weight=0.1, warmup=10),
+    'fast': dict(T=1, n=2, train_n_sup=4, halt_weight=0.1, lr=4e-3, warmup=10),  # lr is for 32 to 64 channels
 }
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #fa16d029
@@ -320,6 +320,7 @@ def _entries(start: dict[str, Any], entries: dict[str, dict[str, Any]]) -> dict[
 # %% ../../nbs/4_engine_room/13_plan.ipynb #23c0e91d
 _start6 = _start | dict(hidden_size=32, lr=2e-3, steps=800, evaluations=32)
 _plain = dict(T=1, n=2, compiled=False)
+_att6 = dict(mixer='attention', puzzle_emb_ndim=32, puzzle_emb_len=16, steps=3200, evaluations=64)
 _sudoku6 = _entries(
     _start6,
     {
@@ -332,19 +333,20 @@ _sudoku6 = _entries(
         '... cosine to zero': _plain | dict(lr_min_ratio=0.0),
         '... Muon': _plain | dict(optimizer='muon'),
         '... adam-atan2': _plain | dict(optimizer='adam-atan2'),
-        '... T and n grow': _plain | dict(growth=((0.0, 1, 1), (0.2, 1, 2), (0.4, 2, 2)), T=2, n=2),
+        'T and n grow to T=3, n=6': dict(growth=((0.0, 1, 2), (0.3, 2, 4), (0.6, 3, 6))),
         '... 4 supervision steps': _plain | dict(train_n_sup=4),
-        '... loss of the last step alone': _plain | dict(T=4, train_n_sup=1),
+        '... loss of the last step alone': _plain
+        | dict(train_n_sup=1, growth=((0.0, 1, 2), (0.25, 2, 2), (0.5, 4, 2), (0.75, 8, 2))),
         '... a fifth of the halting loss': _plain | dict(halt_weight=0.1),
         '... 16 positions in front': _plain | dict(puzzle_emb_ndim=32, puzzle_emb_len=16),
         '... wide and shallow': _plain | dict(hidden_size=48, layers=1),
-        'fast': RECIPES['fast'] | dict(lr=4e-3),
-        'fast, not compiled': RECIPES['fast'] | dict(lr=4e-3, compiled=False),
+        'fast': RECIPES['fast'],
+        'fast, not compiled': RECIPES['fast'] | dict(compiled=False),
+        'TRM-Att, 16 positions in front, fast': _att6 | RECIPES['fast'],
+        'TRM-Att, none in front, fast': _att6 | RECIPES['fast'] | dict(puzzle_emb_ndim=0, puzzle_emb_len=0),
     },
 )
-_sudoku9 = _entries(
-    _start | dict(steps=4000, evaluations=40), {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast'] | dict(lr=2e-3)}
-)
+_sudoku9 = _entries(_start | dict(steps=4000, evaluations=40), {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast']})
 _in_front = dict(mixer='attention', heads=4, puzzle_emb_ndim=64, puzzle_emb_len=16)
 _maze = _entries(_start | _in_front | dict(steps=2400, evaluations=24), {'fast': RECIPES['fast']})
 
@@ -354,21 +356,29 @@ TASKS = {
     'Maze 8×8': Task(MazeData(8, 12, augmented=True), 0.5, _maze),
 }
 
-# %% ../../nbs/4_engine_room/13_plan.ipynb #2e6f094f
+# %% ../../nbs/4_engine_room/13_plan.ipynb #24e1d85e
+_CHEAPER = ('where we began', 'T and n grow to T=3, n=6', 'T=1, n=2', 'not compiled', 'fast', 'fast, not compiled')
+RACES: dict[str, Sequence[str] | None] = {  # notebook -> entries that it looks at; None: all
+    'speedrun': None,
+    'train_cheaper': (*_CHEAPER, '... loss of the last step alone'),
+}
+
+
 def race(
     profile: str,  # a key of `PROFILES`
-    seeds: Any = None,  # see `seed_list`; None: 0 to 4, or 0 in profiles for a quick look
+    seeds: Any = None,  # see `seed_list`; None: 0 to 4 in `laptop`, else the profile's
+    entries: Sequence[str] | None = None,  # None: all
 ) -> dict[tuple[str, str, int], RunSpec]:  # (task, entry, seed) -> run; none in `paper`
     "The runs of the speedrun."
-    p, names = profile_of(profile), {'smoke': [*TASKS], 'quick': [*TASKS][:1], 'laptop': [*TASKS]}.get(profile, [])
-    found = {}
-    for seed in seed_list(seeds, range(5) if profile == 'laptop' else p.seeds):
-        for name in names:
-            task = TASKS[name]
-            chosen = [*task.entries] if profile != 'quick' else [[*task.entries][0], [*task.entries][-1]]
-            for entry in chosen:
-                found[name, entry, seed] = _race_spec(profile, task, entry, seed)
-    return found
+    tasks = {'smoke': TASKS, 'quick': dict([*TASKS.items()][:1]), 'laptop': TASKS}.get(profile, {})
+    wanted = ('where we began', 'fast, not compiled') if profile == 'quick' else entries
+    return {
+        (name, entry, seed): _race_spec(profile, task, entry, seed)
+        for seed in seed_list(seeds, range(5) if profile == 'laptop' else profile_of(profile).seeds)
+        for name, task in tasks.items()
+        for entry in task.entries
+        if wanted is None or entry in wanted
+    }
 
 
 def _race_spec(profile: str, task: Task, entry: str, seed: int) -> RunSpec:

@@ -47,11 +47,14 @@ from trm_nbdev.engine.plan import (
     DETERMINED,
     EXPERIMENTS,
     PROFILES,
+    RACES,
+    RECIPES,
     RunSpec,
     data_of,
     out_folder,
     profile_of,
     project_root,
+    race,
     rows_of,
     run_specs,
     seed_list,
@@ -338,6 +341,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         help='instead of notebooks, train one row, as it is or with other fields of TRMConfig or TrainConfig',
     ),
     'benchmark': dict(help=f'of --run (default: {SUDOKU})'),
+    'recipe': dict(
+        choices=RECIPES, help='how --run trains: as the paper does, or fast (default: paper); a NAME=VALUE counts more'
+    ),
     'seeds': dict(nargs='+', metavar='SEED', help="whole numbers, one training each (default: the profile's)"),
     'data': dict(
         metavar='SOURCE',
@@ -442,6 +448,8 @@ def _notebook_folder(given: str | None) -> Path:
 
 def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -> list[RunSpec]:
     "The runs of a notebook, with its parameters; none if the plan does not know it."
+    if name in RACES:
+        return [*race(profile, parameters.get('seeds'), RACES[name]).values()]
     if name not in EXPERIMENTS:
         return []
     benchmark = parameters.get('benchmark', SUDOKU)
@@ -467,6 +475,8 @@ def check_mode(
         raise ValueError('--run trains one row, and --only and --notebooks choose notebooks: expected one or the other')
     if a.benchmark and not a.run:
         raise ValueError(f'benchmark is {a.benchmark!r} without --run, expected none: notebooks have their own')
+    if a.recipe and not a.run:
+        raise ValueError(f"recipe is {a.recipe!r} without --run, expected none: the tables keep the paper's training")
     if by_torchrun() and not a.run:
         raise ValueError('several processes can train single runs only: expected --run')
 
@@ -494,7 +504,9 @@ def check_files(
 def row_specs(a: argparse.Namespace) -> list[RunSpec]:  # one per seed
     "The runs that --run asks for; raises ValueError or FileNotFoundError before anything is trained."
     check_mode(a)
-    specs = run_specs({'row': changes_of(*a.run)}, a.profile, a.seeds, a.data, a.benchmark or SUDOKU)
+    specs = run_specs(
+        {'row': RECIPES[a.recipe or 'paper'] | changes_of(*a.run)}, a.profile, a.seeds, a.data, a.benchmark or SUDOKU
+    )
     for s in specs.values():
         share(s.train_config.batch_size)
         check_memory(s.model, s.train_config)

@@ -6,7 +6,7 @@
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
            'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
-           'run_model', 'kept_model', 'run_rows', 'recorded_rows', 'check', 'verify']
+           'run_model', 'kept_model', 'run_all', 'run_rows', 'recorded_rows', 'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -643,6 +643,22 @@ def kept_model(
         raise ValueError(f'{folder} has different weights from those of its record')
     return model, 'its weights are not those of its record, which was made on another kind of machine'
 
+# %% ../../nbs/4_engine_room/14_runs.ipynb #acc8aba0
+_K = TypeVar('_K')
+
+
+def run_all(
+    specs: dict[_K, RunSpec],  # name -> run
+    out: Path,  # results/<profile>
+) -> dict[_K, dict]:  # name -> record
+    "The records of many runs, trained where they are missing; those that another process is training come last."
+    records: dict[_K, dict] = {}
+    for wait in (False, True):
+        for k in [k for k in specs if k not in records]:
+            with suppress(Timeout):
+                records[k] = run(specs[k], out, wait)
+    return {k: records[k] for k in specs}
+
 # %% ../../nbs/4_engine_room/14_runs.ipynb #3972dbad
 def run_rows(
     rows: dict[str, dict[str, Any]],  # row -> changed fields, see `run_spec`
@@ -654,11 +670,7 @@ def run_rows(
 ) -> dict[str, list[dict]]:  # row -> a record per seed
     "The records of all rows and seeds, trained where they are missing. Everything is checked before training begins."
     where, specs = out_folder(out, profile, data), run_specs(rows, profile, seeds, data, benchmark)
-    records: dict[tuple[str, int], dict] = {}
-    for wait in (False, True):
-        for k in [k for k in specs if k not in records]:
-            with suppress(Timeout):
-                records[k] = run(specs[k], where, wait)
+    records = run_all(specs, where)
     return {row: [records[k] for k in specs if k[0] == row] for row in rows}
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #25d57f86
