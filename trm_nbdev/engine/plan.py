@@ -346,7 +346,9 @@ _sudoku6 = _entries(
         'TRM-Att, none in front, fast': _att6 | RECIPES['fast'] | dict(puzzle_emb_ndim=0, puzzle_emb_len=0),
     },
 )
-_sudoku9 = _entries(_start | dict(steps=4000, evaluations=40), {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast']})
+_sudoku9 = _entries(
+    _start | dict(steps=4000, evaluations=40), {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast'] | dict(steps=2000)}
+)
 _in_front = dict(mixer='attention', heads=4, puzzle_emb_ndim=64, puzzle_emb_len=16)
 _maze = _entries(_start | _in_front | dict(steps=2400, evaluations=24), {'fast': RECIPES['fast']})
 
