@@ -12,16 +12,31 @@ from trm_nbdev.engine.plan import (
     EXPERIMENTS,
     LATER,
     PROFILES,
+    RACES,
+    RECIPES,
+    TASKS,
     data_of,
     determining,
+    in_race,
     profile_of,
+    race,
     rows_of,
     run_spec,
     run_specs,
     seed_list,
     work,
 )
-from trm_nbdev.engine.rerun import LAST, changes_of, check_mode, default_parameters, experiments, main, parser, plan
+from trm_nbdev.engine.rerun import (
+    LAST,
+    changes_of,
+    check_mode,
+    default_parameters,
+    experiments,
+    main,
+    parser,
+    plan,
+    row_specs,
+)
 
 NOTEBOOKS = ROOT / 'nbs' / '3_experiments'
 
@@ -111,7 +126,9 @@ def test_folders_without_notebooks_and_parameters_that_a_notebook_lacks(tmp_path
 
 def test_every_experiment_of_the_plan_has_a_notebook_which_takes_its_rows_from_it():
     names = {path.stem for path in NOTEBOOKS.glob('*.ipynb')}
-    assert EXPERIMENTS.keys() == names - {LAST, 'check_records'}
+    assert EXPERIMENTS.keys() | RACES.keys() == names - {LAST, 'check_records'}
+    for name in RACES:
+        assert 'race(profile, seeds' in (NOTEBOOKS / f'{name}.ipynb').read_text()
     for name in EXPERIMENTS:
         assert f"rows_of('{name}'" in (NOTEBOOKS / f'{name}.ipynb').read_text()
 
@@ -121,6 +138,43 @@ def test_the_command_plans_the_runs_of_each_notebook(profile, tmp_path):
     p = plan(parser().parse_args(['--profile', profile, '--data', 'built-in', '--out', str(tmp_path)]))
     for name, notebook in p.notebooks.items():
         own = default_parameters(Path(notebook), {})
+        if name in RACES:
+            assert p.runs[name] == [*race(profile, None, RACES[name]).values()]
+            continue
         rows = rows_of(name, profile, own['benchmark']) if name in EXPERIMENTS else {}
         specs = run_specs(rows, profile, own['seeds'], 'built-in', own['benchmark'])
         assert p.runs[name] == [*specs.values()]
+
+
+def test_the_tasks_of_the_speedrun_are_the_same_in_every_profile():
+    quick, laptop = race('quick', 0), race('laptop', 0)
+    assert len({spec.key for spec in laptop.values()}) == len(laptop)
+    assert quick.items() <= laptop.items()
+    assert race('paper') == {}
+    for name, task in TASKS.items():
+        first = next(iter(task.entries))
+        assert laptop[name, first, 0].train_config.evaluations >= 16
+        for entry, fields in task.entries.items():  # nothing is left to a profile that another profile changes
+            specs = {p: run_spec(p, fields, 0, task.data) for p in ('quick', 'laptop')}
+            assert specs['quick'].key == specs['laptop'].key == laptop[name, entry, 0].key
+
+
+def test_only_runs_of_the_speedrun_compile_afresh():
+    assert all(in_race(spec) for spec in race('laptop', [0, 7]).values())
+    assert not any(in_race(run_spec(profile, {})) for profile in PROFILES)
+
+
+def test_a_recipe_is_asked_for_by_name():
+    assert run_spec('quick', {}, recipe='paper').key == run_spec('quick', {}).key
+    fast = run_spec('quick', dict(n=3), recipe='fast')
+    assert (fast.model.T, fast.model.n, fast.train_config.train_n_sup) == (RECIPES['fast']['T'], 3, 4)
+    with pytest.raises(ValueError, match="recipe is 'lion', expected one of paper, fast"):
+        run_spec('quick', {}, recipe='lion')
+
+
+def test_the_command_trains_by_recipe_only_single_rows(tmp_path):
+    words = ['--profile', 'smoke', '--recipe', 'fast', '--out', str(tmp_path)]
+    with pytest.raises(ValueError, match="recipe is 'fast' without --run"):
+        check_mode(parser().parse_args(words))
+    (spec,) = row_specs(parser().parse_args([*words, '--run', 'TRM (T=3, n=6)']))
+    assert spec == run_spec('smoke', {}, recipe='fast')

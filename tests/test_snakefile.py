@@ -9,19 +9,19 @@ import pytest
 from conftest import ENV, ROOT
 
 from trm_nbdev.baselines import ROWS, benchmark_of
-from trm_nbdev.engine.plan import data_of, run_spec
+from trm_nbdev.engine.plan import data_of, race, run_spec
 
 EXPERIMENTS = {p.stem for p in (ROOT / 'nbs' / '3_experiments').glob('*.ipynb')}
 
 
 def ids(seed: int = 0) -> set[str]:
-    "The runs of all tables in the smoke profile, and early_stop's longer training."
+    "The runs of all tables and of the speedrun in the smoke profile, and early_stop's longer training."
     tables = {
         run_spec('smoke', changes, seed, data_of('smoke', benchmark_of(table))).id
         for table, rows in ROWS.items()
         for changes in rows.values()
     }
-    return tables | {run_spec('smoke', dict(steps=6), seed).id}
+    return tables | {run_spec('smoke', dict(steps=6), seed).id} | {spec.id for spec in race('smoke', seed).values()}
 
 
 def both_paths(*seeds: int) -> set[str]:
