@@ -347,10 +347,18 @@ _sudoku6 = _entries(
     },
 )
 _sudoku9 = _entries(
-    _start | dict(steps=4000, evaluations=40), {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast'] | dict(steps=2000)}
+    _start | dict(steps=4000, evaluations=40),
+    {
+        'T=2, n=2': dict(T=2, n=2),
+        'fast': RECIPES['fast'] | dict(steps=2000),
+        'fast, 2 supervision steps': RECIPES['fast'] | dict(steps=2000, train_n_sup=2),
+    },
 )
 _in_front = dict(mixer='attention', heads=4, puzzle_emb_ndim=64, puzzle_emb_len=16)
-_maze = _entries(_start | _in_front | dict(steps=2400, evaluations=24), {'fast': RECIPES['fast']})
+_maze = _entries(
+    _start | _in_front | dict(steps=2400, evaluations=24),
+    {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast'] | dict(lr=1e-3)},
+)
 
 TASKS = {
     'Sudoku 6×6': Task(SudokuData(clues=18), 0.9, _sudoku6),
