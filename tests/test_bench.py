@@ -78,6 +78,7 @@ def test_bench(tmp_path, checkout, monkeypatch, capfd):
     "All numbers, flat, on a machine without a compiler; a table and a picture beside them."
     monkeypatch.setenv('CXX', 'no-such-compiler')
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, 'usable_cores', lambda: 1)
     assert bench.main(['--size', 'smoke', '--seconds', '.01', '--out', 'out', '--against', 'checkout']) == 0
     said = capfd.readouterr()
     (path,) = Path('out').glob('*.json')
@@ -88,6 +89,15 @@ def test_bench(tmp_path, checkout, monkeypatch, capfd):
     page = path.with_suffix('.md').read_text()
     assert 'mean nothing' in page and 'compiled released' in page and path.with_suffix('.png').stat().st_size > 1000
     assert 'running without torch.compile' in said.out + said.err
+
+
+def test_the_faster_way_is_kept():
+    "Of one process and two, one goes on, and times its turns."
+    config = bench.SIZES['smoke'].quick
+    case = bench.Case(config, 4, compiled=False, seconds=0.01)
+    with bench.faster(bench.ways(case, 2)) as contender:
+        assert not contender.rates and contender.turn(0.01) > 0
+        assert contender.rates and contender.memory > 0
 
 
 @pytest.mark.parametrize(

@@ -730,6 +730,7 @@ class Sizes:
 
     paper: TRMConfig  # the large model
     quick: TRMConfig  # the small one
+    batch: int  # slots
     memory_batch: int  # slots, where memory is measured
     profile: str  # whose trained model solves puzzles
     ns: tuple[int, ...]  # latent updates, where memory is measured
@@ -737,8 +738,8 @@ class Sizes:
 
 _smoke = run_spec('smoke', {}).model  # for tests: seconds, its numbers mean nothing
 SIZES = {
-    'full': Sizes(at_paper({}), run_spec('quick', {}).model, 8, 'quick', (2, 6, 12)),
-    'smoke': Sizes(replace(_smoke, puzzle_emb_ndim=16, puzzle_emb_len=4), _smoke, 2, 'smoke', (2,)),
+    'full': Sizes(at_paper({}), run_spec('quick', {}).model, 64, 8, 'quick', (2, 6, 12)),
+    'smoke': Sizes(replace(_smoke, puzzle_emb_ndim=16, puzzle_emb_len=4), _smoke, 4, 2, 'smoke', (2,)),
 }
 
 
@@ -759,7 +760,7 @@ def bench(
 ) -> Measured:
     "Measure everything; nothing else should run meanwhile."
     cores = usable_cores()
-    large, small = Case(sizes.paper, seconds=seconds), Case(sizes.quick, seconds=seconds)
+    large, small = (Case(c, sizes.batch, seconds=seconds) for c in (sizes.paper, sizes.quick))
     attention = replace(small, config=replace(sizes.quick, mixer='attention'))
     numbers: dict[str, Any] = training_beside_products(large, cores, against)
     for name, case in (('quick', small), ('quick_attention', attention)):
