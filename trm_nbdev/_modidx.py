@@ -156,6 +156,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'trm_nbdev.engine.bench.faster': ('4_engine_room/bench.html#faster', 'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.field': ('4_engine_room/bench.html#field', 'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.follow': ('4_engine_room/bench.html#follow', 'trm_nbdev/engine/bench.py'),
+                                        'trm_nbdev.engine.bench.fresh_processes': ( '4_engine_room/bench.html#fresh_processes',
+                                                                                    'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.growth_table': ( '4_engine_room/bench.html#growth_table',
                                                                                  'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.in_fresh_processes': ( '4_engine_room/bench.html#in_fresh_processes',

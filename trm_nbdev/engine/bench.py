@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['RELEASED', 'FORMS', 'PRODUCTS', 'Points', 'SIZES', 'BARS', 'textbook_norm', 'TextbookSwiGLU', 'TextbookAttention',
            'TextbookBlock', 'TextbookTRM', 'textbook_loss', 'textbook_adamw', 'TextbookTraining', 'follow', 'Case',
-           'in_fresh_processes', 'per_second', 'training_rate', 'released_parts', 'check_released', 'Contender', 'ways',
-           'faster', 'race', 'race_numbers', 'field', 'layer_shapes', 'product_rate', 'best_product',
-           'training_beside_products', 'time_shares', 'solving_rates', 'series', 'slope', 'scaling', 'step_memory',
-           'memory', 'Sizes', 'Measured', 'bench', 'picture', 'growth_table', 'race_table', 'bench_page', 'write_bench',
-           'main']
+           'fresh_processes', 'in_fresh_processes', 'per_second', 'training_rate', 'released_parts', 'check_released',
+           'Contender', 'ways', 'faster', 'race', 'race_numbers', 'field', 'layer_shapes', 'product_rate',
+           'best_product', 'training_beside_products', 'time_shares', 'solving_rates', 'series', 'slope', 'scaling',
+           'step_memory', 'memory', 'Sizes', 'Measured', 'bench', 'picture', 'growth_table', 'race_table', 'bench_page',
+           'write_bench', 'main']
 
 # %% ../../nbs/4_engine_room/18_bench.ipynb #067594eb
 import argparse
@@ -310,6 +310,14 @@ class Case:
 _barrier: Any = None  # in a measuring process: where it waits for the others
 
 
+def fresh_processes(
+    processes: int,  # how many
+) -> ProcessPoolExecutor:
+    "Fresh processes that can wait for each other."
+    context = worker_context()
+    return ProcessPoolExecutor(processes, context, _begin_measuring, (dict(os.environ), context.Barrier(processes)))
+
+
 def in_fresh_processes(
     function: Callable[..., Any],  # of a module, such as `training_rate`
     *arguments: Any,  # for it
@@ -317,9 +325,7 @@ def in_fresh_processes(
 ) -> list[Any]:  # what each of them returns
     "Call a function in fresh processes."
     print(f'{function.__name__} ...', file=sys.stderr, flush=True)
-    context = worker_context()
-    start = dict(os.environ), context.Barrier(processes)
-    with ProcessPoolExecutor(processes, context, _begin_measuring, start) as pool:
+    with fresh_processes(processes) as pool:
         calls = [pool.submit(function, *arguments) for _ in range(processes)]
         return [call.result() for call in calls]
 
@@ -448,9 +454,7 @@ class Contender:
         case: Case,  # what they train
     ):
         self.case, self.rates, self.memory = case, list[float](), float('nan')
-        context = worker_context()
-        start = dict(os.environ), context.Barrier(case.processes)
-        self.pool = ProcessPoolExecutor(case.processes, context, _begin_measuring, start)
+        self.pool = fresh_processes(case.processes)
         self._in_all(_get_ready, case)
 
     def _in_all(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -802,7 +806,7 @@ BARS = [  # title, then a number's name for each label
 def picture(measured: Measured, title: str = '') -> Figure:
     "Speeds beside what they are compared with, growth, memory."
     fig = plt.figure(figsize=(15, 6.8), layout='constrained')
-    above, below = fig.subfigures(2, 1)
+    above, below = np.ravel(fig.subfigures(2, 1))
     for ax, (name, numbers) in zip(above.subplots(1, len(BARS)), BARS, strict=True):
         values = [measured.numbers[number] for number in numbers.values()]
         bars = ax.bar([*numbers], values, color=['tab:blue', 'lightgrey', 'silver'][: len(values)])
@@ -858,12 +862,12 @@ def race_table(
     for key in numbers:
         if found := re.fullmatch('train_(paper|quick_attention|quick)_(?:(.*)_)?samples_per_s', key):
             size, form = found[1], found[2]
-            rows[size.replace('_', ', '), (form or 'ours').replace('_', ' ')] = {
+            rows[f'{size}, {form or "ours"}'.replace('_', ' ')] = {
                 'samples/s': f'{numbers[key]:.4g}',
                 'processes': numbers.get(key.replace('samples_per_s', 'processes'), ''),
                 'ours is faster by': f'{numbers[f"train_{size}_speedup_vs_{form}"]:.2f}' if form else '',
             }
-    return pd.DataFrame.from_dict(rows, orient='index').rename_axis(['size', 'form'])
+    return pd.DataFrame.from_dict(rows, orient='index').rename_axis('size, form')
 
 
 def bench_page(
