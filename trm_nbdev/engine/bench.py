@@ -806,7 +806,8 @@ BARS = [  # title, then a number's name for each label
 def picture(measured: Measured, title: str = '') -> Figure:
     "Speeds beside what they are compared with, growth, memory."
     fig = plt.figure(figsize=(15, 6.8), layout='constrained')
-    above, below = np.ravel(fig.subfigures(2, 1))
+    halves: Any = fig.subfigures(2, 1)
+    above, below = halves
     for ax, (name, numbers) in zip(above.subplots(1, len(BARS)), BARS, strict=True):
         values = [measured.numbers[number] for number in numbers.values()]
         bars = ax.bar([*numbers], values, color=['tab:blue', 'lightgrey', 'silver'][: len(values)])
