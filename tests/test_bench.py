@@ -1,43 +1,134 @@
 "The command trm-bench, at the size at which its numbers mean nothing."
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ENV
+import pytest
 
-BENCH = Path(sys.executable).parent / 'trm-bench'
+from trm_nbdev.engine import bench
 
+SIZES = 'paper', 'quick', 'quick_attention'
+FORMS = 'textbook', 'compiled_textbook'
 KEYS = {
-    'train_paper_samples_per_s',
     'train_paper_peak_share',
-    'train_quick_samples_per_s',
     'train_quick_speedup_vs_eager',
+    'train_quick_attention_speedup_vs_eager',
     'solve_puzzles_per_s',
     'solve_early_stop_speedup',
     'peak_memory_mb',
+    *(f'train_{size}_samples_per_s' for size in SIZES),
+    *(f'train_{size}_{form}_samples_per_s' for size in SIZES for form in FORMS),
+    *(f'train_{size}_speedup_vs_{form}' for size in SIZES for form in FORMS),
+}
+AGAINST = {
+    'train_paper_released_samples_per_s',
+    'train_paper_compiled_released_samples_per_s',
+    'train_paper_speedup_vs_released',
+    'train_paper_speedup_vs_compiled_released',
 }
 
+# with the names, the arguments and the results of the released code, and nothing else of it
+MODEL = """
+import torch
+from models.layers import WIDTH
 
-def test_bench(tmp_path):
+class TinyRecursiveReasoningModel_ACTV1(torch.nn.Module):
+    def __init__(self, config_dict):
+        super().__init__()
+        assert config_dict['mlp_t'] and config_dict['puzzle_emb_len'] == 4 and config_dict['H_cycles'] == 3
+        self.table = torch.nn.Linear(WIDTH, config_dict['vocab_size'])
+
+    def initial_carry(self, batch):
+        return torch.zeros(len(batch['inputs']))
+
+    def forward(self, carry, batch):
+        return carry + 1, {'logits': self.table(batch['inputs'][..., None].float())}
+"""
+LOSSES = """
+import torch
+
+class ACTLossHead(torch.nn.Module):
+    def __init__(self, model, loss_type):
+        super().__init__()
+        assert loss_type == 'stablemax_cross_entropy'
+        self.model = model
+
+    def initial_carry(self, *args, **kwargs):
+        return self.model.initial_carry(*args, **kwargs)
+
+    def forward(self, return_keys, **model_kwargs):
+        carry, outputs = self.model(**model_kwargs)
+        return carry, outputs['logits'].square().sum(), {}, None, carry.sum() > 0
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    "A stand-in for a checkout of the released code."
+    folder = tmp_path / 'checkout'
+    (folder / 'models' / 'recursive_reasoning').mkdir(parents=True)
+    (folder / 'models' / 'layers.py').write_text('WIDTH = 1\n')
+    (folder / 'models' / 'losses.py').write_text(LOSSES)
+    (folder / 'models' / 'recursive_reasoning' / 'trm.py').write_text(MODEL)
+    return folder
+
+
+def test_bench(tmp_path, checkout, monkeypatch, capfd):
     "All numbers, flat, on a machine without a compiler; a table and a picture beside them."
-    done = subprocess.run(
-        [BENCH, '--size', 'smoke', '--seconds', '.01', '--out', tmp_path],
-        env=ENV | {'CXX': 'no-such-compiler'},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = tmp_path.glob('*.json')
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, 'usable_cores', lambda: 1)
+    assert bench.main(['--size', 'smoke', '--seconds', '.01', '--out', 'out', '--against', 'checkout']) == 0
+    said = capfd.readouterr()
+    (path,) = Path('out').glob('*.json')
     numbers = json.loads(path.read_text())
-    assert KEYS <= numbers.keys() and numbers['size'] == 'smoke'
-    assert all(numbers[k] > 0 for k in KEYS)
+    assert KEYS | AGAINST <= numbers.keys() and numbers['size'] == 'smoke'
+    assert all(numbers[k] > 0 for k in KEYS | AGAINST)
     assert not [k for k, v in numbers.items() if isinstance(v, dict | list)]
-    assert 'mean nothing' in path.with_suffix('.md').read_text() and path.with_suffix('.png').stat().st_size > 1000
-    assert 'running without torch.compile' in done.stdout + done.stderr
+    page = path.with_suffix('.md').read_text()
+    assert 'mean nothing' in page and 'compiled released' in page and path.with_suffix('.png').stat().st_size > 1000
+    assert 'running without torch.compile' in said.out + said.err
 
 
-def test_wrong_arguments():
-    for arguments in (['--seconds', '0'], ['--size', 'huge']):
-        assert subprocess.run([BENCH, *arguments], env=ENV, capture_output=True).returncode == 2
+def test_the_faster_way_is_kept():
+    "Of one process and two, one goes on, and times its turns."
+    config = bench.SIZES['smoke'].quick
+    case = bench.Case(config, 4, compiled=False, seconds=0.01)
+    with bench.faster(bench.ways(case, 2)) as contender:
+        assert not contender.rates and contender.turn(0.01) > 0
+        assert contender.rates and contender.memory > 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--seconds', '0'], '--seconds is 0.0, expected'),
+        (['--size', 'huge'], "invalid choice: 'huge'"),
+        (['--against', 'nowhere'], 'is no folder, expected a checkout of the released code'),
+        (['--against', '.'], 'it has no models/recursive_reasoning/trm.py and no models/losses.py'),
+    ],
+)
+def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        bench.main([*arguments, '--out', 'out'])
+    said = capfd.readouterr().err
+    assert ended.value.code == 2 and message in said.splitlines()[-1] and 'Traceback' not in said
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('import no_such_package.parts', 'needs no_such_package, which is not installed: pip install no_such_package'),
+        ('1 / 0', 'cannot be imported: ZeroDivisionError: division by zero'),
+    ],
+)
+def test_released_code_that_cannot_be_imported(line, message, checkout, monkeypatch, capfd):
+    with (checkout / 'models' / 'losses.py').open('a') as f:
+        f.write(f'\n{line}\n')
+    with pytest.raises(SystemExit) as ended:
+        bench.main(['--against', str(checkout), '--out', str(checkout / 'out')])
+    said = capfd.readouterr().err
+    assert ended.value.code == 2 and message in said.splitlines()[-1] and 'Traceback' not in said
+    assert 'models' not in sys.modules  # foreign code runs only in the processes that measure it
