@@ -650,8 +650,11 @@ _K = TypeVar('_K')
 def run_all(
     specs: dict[_K, RunSpec],  # name -> run
     out: Path,  # results/<profile>
+    train: bool = True,  # those that are missing? False: they are left out
 ) -> dict[_K, dict]:  # name -> record
     "The records of many runs, trained where they are missing; those that another process is training come last."
+    if not train:
+        return {k: record for k, spec in specs.items() if (record := read_record(spec, out))}
     records: dict[_K, dict] = {}
     for wait in (False, True):
         for k in [k for k in specs if k not in records]:
