@@ -150,7 +150,7 @@ def test_the_tasks_of_the_speedrun_are_the_same_in_every_profile():
     quick, laptop = race('quick', 0), race('laptop', 0)
     assert len({spec.key for spec in laptop.values()}) == len(laptop)
     assert quick.items() <= laptop.items()
-    assert race('paper') == {}
+    assert {k: v.key for k, v in race('paper').items()} == {k: v.key for k, v in laptop.items()}
     for name, task in TASKS.items():
         first = next(iter(task.entries))
         assert laptop[name, first, 0].train_config.evaluations >= 16

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, rerun
 
 from trm_nbdev.baselines import PRESETS, TABLE3_ROWS
-from trm_nbdev.engine.tables import HRM_ANALYSIS, TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, samples_to
+from trm_nbdev.engine.tables import HRM_ANALYSIS, TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, cost_to
 
 PAPER = ROOT.parent / 'shared' / 'paper'
 TABLES = [*(f'table{k}' for k in range(1, 6)), 'hrm_analysis', 'claims']
@@ -114,18 +114,18 @@ def curve(*exact, **more):
 
 
 def test_what_a_level_costs():
-    assert samples_to(curve(0.5, 0.9), 0.5) == 64 and samples_to(curve(0.5, 0.9), 0.7) == pytest.approx(96)
-    assert samples_to(curve(0.8), 0.4) == pytest.approx(32)  # the start: nothing taken, nothing solved
-    assert samples_to(curve(0.8, 0.2, 0.9), 0.5) == pytest.approx(40)  # where it first gets there
-    assert samples_to(curve(0.0, 0.0, 1.0, core_seconds=10), 0.5, 'core_seconds') == pytest.approx(25)
-    assert samples_to(curve(0.0, 1.0, flop=2e9), 1.0, 'flop') == 4e9
+    assert cost_to(curve(0.5, 0.9), 0.5) == 64 and cost_to(curve(0.5, 0.9), 0.7) == pytest.approx(96)
+    assert cost_to(curve(0.8), 0.4) == pytest.approx(32)  # the start: nothing taken, nothing solved
+    assert cost_to(curve(0.8, 0.2, 0.9), 0.5) == pytest.approx(40)  # where it first gets there
+    assert cost_to(curve(0.0, 0.0, 1.0, core_seconds=10), 0.5, 'core_seconds') == pytest.approx(25)
+    assert cost_to(curve(0.0, 1.0, flop=2e9), 1.0, 'flop') == 4e9
     for never in (curve(), curve(0.2, 0.3), curve(None, None)):
-        assert samples_to(never, 0.9) is None
-    assert samples_to(curve(None, 0.9), 0.9) == 128  # without validation puzzles at first
-    assert samples_to(curve(0.9), 0.5, 'flop') is None  # an older record
+        assert cost_to(never, 0.9) is None
+    assert cost_to(curve(None, 0.9), 0.9) == 128  # without validation puzzles at first
+    assert cost_to(curve(0.9), 0.5, 'flop') is None  # an older record
 
 
 @pytest.mark.parametrize('wrong, expected', [((0, 'samples'), 'level is 0'), ((0.5, 'hours'), "unit is 'hours'")])
 def test_a_level_or_a_unit_that_makes_no_sense(wrong, expected):
     with pytest.raises(ValueError, match=expected):
-        samples_to([], *wrong)
+        cost_to([], *wrong)

@@ -6,9 +6,9 @@
 __all__ = ['RELEASED', 'FORMS', 'PRODUCTS', 'Points', 'SIZES', 'BARS', 'textbook_norm', 'TextbookSwiGLU', 'TextbookAttention',
            'TextbookBlock', 'TextbookTRM', 'textbook_loss', 'textbook_adamw', 'TextbookTraining', 'follow', 'Case',
            'fresh_processes', 'in_fresh_processes', 'per_second', 'training_rate', 'released_parts', 'check_released',
-           'Contender', 'ways', 'faster', 'race', 'race_numbers', 'field', 'layer_shapes', 'product_rate',
+           'Contender', 'ways', 'faster', 'take_turns', 'compared_rates', 'field', 'layer_shapes', 'product_rate',
            'best_product', 'training_beside_products', 'time_shares', 'solving_rates', 'series', 'slope', 'scaling',
-           'step_memory', 'memory', 'Sizes', 'Measured', 'bench', 'picture', 'growth_table', 'race_table', 'bench_page',
+           'step_memory', 'memory', 'Sizes', 'Measured', 'bench', 'picture', 'growth_table', 'comparison', 'bench_page',
            'write_bench', 'main']
 
 # %% ../../nbs/4_engine_room/18_bench.ipynb #067594eb
@@ -527,7 +527,7 @@ def faster(
     return best
 
 
-def race(
+def take_turns(
     name: str,  # of the numbers
     cases: dict[str, Case],  # form -> what it trains; 'compiled_x' comes after 'x'
     cores: int,  # that may be used
@@ -547,9 +547,9 @@ def race(
     return forms
 
 
-def race_numbers(
+def compared_rates(
     name: str,  # of the numbers
-    forms: dict[str, Contender],  # from `race`; 'ours' among them
+    forms: dict[str, Contender],  # from `take_turns`; 'ours' among them
 ) -> dict[str, float]:
     "Samples per second, processes, and how many times as fast as the others we are."
     rates = {form: median(contender.rates) for form, contender in forms.items()}
@@ -565,7 +565,7 @@ def race_numbers(
 def field(
     case: Case,  # our training, compiled
     folder: str | None = None,  # of the released code; None: without it
-) -> dict[str, Case]:  # form -> what it trains, for `race`
+) -> dict[str, Case]:  # form -> what it trains, for `take_turns`
     "Our form, and those that it is compared with."
     found = dict(ours=case)
     for form in ('textbook', *(['released'] if folder else [])):
@@ -616,8 +616,8 @@ def training_beside_products(
     against: str | None = None,  # folder of the released code; None: without it
 ) -> dict[str, float]:
     "Training, others' training, the best product, and the share of it that training reaches."
-    best, forms = best_product(case, cores), race('paper', field(case, against), cores)
-    numbers = race_numbers('paper', forms)
+    best, forms = best_product(case, cores), take_turns('paper', field(case, against), cores)
+    numbers = compared_rates('paper', forms)
     reached = numbers['train_paper_samples_per_s'] * flops(case.config)['training']
     return numbers | dict(
         train_paper_tflops=reached / 1e12,
@@ -769,7 +769,7 @@ def bench(
     numbers: dict[str, Any] = training_beside_products(large, cores, against)
     for name, case in (('quick', small), ('quick_attention', attention)):
         cases = field(case) | dict(eager=replace(case, compiled=False))
-        numbers |= race_numbers(name, race(name, cases, cores))
+        numbers |= compared_rates(name, take_turns(name, cases, cores))
     for name, case in (('paper', large), ('quick', small)):
         (shares,) = in_fresh_processes(time_shares, case)
         numbers |= {f'time_share_{name}_{kind}': share for kind, share in shares.items()}
@@ -855,7 +855,7 @@ def growth_table(
     return pd.DataFrame.from_dict(rows, orient='index').rename_axis('varied')
 
 
-def race_table(
+def comparison(
     numbers: dict[str, Any],  # of `Measured`
 ) -> pd.DataFrame:
     "Every form's samples per second, the processes that gave them, and how many times as fast ours are."
@@ -882,7 +882,7 @@ def bench_page(
     parts = [
         f'# Speed\n\n{title}\n\n![speed]({image})\n',
         '## Training, in samples per second\n',
-        to_markdown(race_table(measured.numbers)),
+        to_markdown(comparison(measured.numbers)),
         '## All numbers\n',
         to_markdown(pd.DataFrame({'measured': numbers}).rename_axis('what')),
         '## How the time of a training step grows\n',

@@ -209,7 +209,7 @@ class RunSpec:
 # %% ../../nbs/4_engine_room/13_plan.ipynb #5612a9c9
 RECIPES: dict[str, dict[str, Any]] = {  # name -> fields of `TRMConfig` and `TrainConfig` that it changes
     'paper': {},
-    'fast': dict(T=1, n=2, train_n_sup=4, halt_weight=0.1, lr=4e-3, warmup=10),  # lr is for 32 to 64 channels
+    'fast': dict(T=1, n=2, train_n_sup=4, halt_weight=0.1, lr=4e-3, warmup=10),  # lr: for Sudoku, 32 to 64 channels
 }
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #fa16d029
@@ -311,7 +311,7 @@ class Task:
 
 
 _start = dict(hidden_size=64, layers=2, heads=2, multiple=32, T=3, n=6, puzzle_emb_ndim=0, puzzle_emb_len=0)
-_start |= dict(batch_size=64, lr=1e-3, warmup=50, weight_decay=0.1, compiled=True)
+_start |= dict(batch_size=64, lr=1e-3, warmup=50, weight_decay=0.1, ema_warmup=True, n_sup=16, compiled=True)
 
 
 def _entries(start: dict[str, Any], entries: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -326,7 +326,7 @@ _sudoku6 = _entries(
     {
         'T=2, n=2': dict(T=2, n=2),
         'T=1, n=2': dict(T=1, n=2),
-        'not compiled': _plain,
+        'T=1, n=2, not compiled': _plain,
         '... twice the learning rate, short warm-up': _plain | dict(lr=4e-3, warmup=10),
         '... batch 32': _plain | dict(batch_size=32, steps=1600),
         '... batch 128': _plain | dict(batch_size=128, steps=400, lr=4e-3),
@@ -357,7 +357,7 @@ _sudoku9 = _entries(
 _in_front = dict(mixer='attention', heads=4, puzzle_emb_ndim=64, puzzle_emb_len=16)
 _maze = _entries(
     _start | _in_front | dict(steps=2400, evaluations=24),
-    {'T=2, n=2': dict(T=2, n=2), 'fast': RECIPES['fast'] | dict(lr=1e-3)},
+    {'T=2, n=2': dict(T=2, n=2), 'fast, learning rate 1e-3': RECIPES['fast'] | dict(lr=1e-3)},
 )
 
 TASKS = {
@@ -367,7 +367,15 @@ TASKS = {
 }
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #24e1d85e
-_CHEAPER = ('where we began', 'T and n grow to T=3, n=6', 'T=1, n=2', 'not compiled', 'fast', 'fast, not compiled')
+_CHEAPER = (
+    'where we began',
+    'T and n grow to T=3, n=6',
+    'T=1, n=2',
+    'T=1, n=2, not compiled',
+    'fast',
+    'fast, not compiled',
+    'fast, learning rate 1e-3',
+)
 RACES: dict[str, Sequence[str] | None] = {  # notebook -> entries that it looks at; None: all
     'speedrun': None,
     'train_cheaper': (*_CHEAPER, '... loss of the last step alone'),
@@ -378,9 +386,9 @@ def race(
     profile: str,  # a key of `PROFILES`
     seeds: Any = None,  # see `seed_list`; None: 0 to 4 in `laptop`, else the profile's
     entries: Sequence[str] | None = None,  # None: all
-) -> dict[tuple[str, str, int], RunSpec]:  # (task, entry, seed) -> run; none in `paper`
+) -> dict[tuple[str, str, int], RunSpec]:  # (task, entry, seed) -> run
     "The runs of the speedrun."
-    tasks = {'smoke': TASKS, 'quick': dict([*TASKS.items()][:1]), 'laptop': TASKS}.get(profile, {})
+    tasks = dict([*TASKS.items()][:1]) if profile == 'quick' else TASKS
     fewer = {'quick': ('where we began', 'fast, not compiled'), 'smoke': (*_CHEAPER, '... Muon')}
     wanted = fewer.get(profile, entries)
     return {

@@ -6,7 +6,7 @@
 __all__ = ['TABLE1', 'TABLE2', 'OOM', 'TABLE3', 'TABLE4', 'TABLE5', 'HRM_ANALYSIS', 'PAPER', 'NOT_RUN', 'QUOTED', 'NARROW',
            'CLAIMS', 'UNITS', 'computed', 'accuracy', 'comparison_table', 'weights_of', 'paper_table', 'pass_at_table',
            'which_solved', 'same_seeds', 'difference', 'verdict', 'claim', 'Claim', 'paper_difference', 'claims',
-           'claims_table', 'describe', 'changed_steps', 'save_movie', 'save_picture', 'bars', 'curves', 'samples_to',
+           'claims_table', 'describe', 'changed_steps', 'save_movie', 'save_picture', 'bars', 'curves', 'cost_to',
            'save_table', 'to_markdown', 'condense', 'styled', 'caption', 'all_records', 'provenance', 'file_name',
            'page']
 
@@ -577,7 +577,7 @@ def curves(
 UNITS = ('samples', 'core_seconds', 'flop')
 
 
-def samples_to(
+def cost_to(
     curve: Sequence[dict],  # of a record
     level: float,  # share of the validation puzzles, above 0
     unit: str = 'samples',  # in `UNITS`
