@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from trm_nbdev.engine.long_runs import LATER, determining
 from trm_nbdev.engine.plan import (
     EXPERIMENTS,
-    LATER,
     PROFILES,
     RACES,
     RECIPES,
     TASKS,
     data_of,
-    determining,
     in_race,
     profile_of,
     race,
@@ -37,6 +36,7 @@ from trm_nbdev.engine.rerun import (
     plan,
     row_specs,
 )
+from trm_nbdev.training import stages
 
 NOTEBOOKS = ROOT / 'nbs' / '3_experiments'
 
@@ -178,3 +178,13 @@ def test_the_command_trains_by_recipe_only_single_rows(tmp_path):
         check_mode(parser().parse_args(words))
     (spec,) = row_specs(parser().parse_args([*words, '--run', 'TRM (T=3, n=6)']))
     assert spec == run_spec('smoke', {}, recipe='fast')
+
+
+def test_a_training_never_takes_more_supervision_steps_than_the_model():
+    spec = run_spec('smoke', dict(mixer='attention', features='y', layers=2, n=0, T=1, n_sup=1), recipe='fast')
+    assert [c.n_sup for c in stages(spec.model, spec.train_config).values()] == [1]
+
+
+def test_the_speedrun_has_no_other_entries():
+    with pytest.raises(ValueError, match='expected names of entries'):
+        race('laptop', 0, ['nonsense'])

@@ -33,6 +33,7 @@ from trm_nbdev.checks import (
     ShareBelow1,
     checked,
     expect,
+    short_repr,
 )
 from .ema import ema
 from .model import TRM, TRMConfig, flops
@@ -74,14 +75,14 @@ class TrainConfig:
     threads: Repeats = 1  # CPU threads; the order of sums, and so the result, depends on them
     recompute: bool = False  # less memory, 1/(T+2) more work (a fifth at T=3): activations are computed again
     growth: Stages = ()  # (share of the steps from which it holds, T, n), ...; (): the model's T and n throughout
-    train_n_sup: RepeatsOr0 = 0  # supervision steps while training; 0: the model's
+    train_n_sup: RepeatsOr0 = 0  # at most so many supervision steps while training; 0: the model's
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f'optimizer is {self.optimizer!r}, expected one of {", ".join(OPTIMIZERS)}')
         shares = [share for share, _, _ in self.growth]
         if any(b <= a for a, b in zip(shares, shares[1:])):
-            raise ValueError(f'growth is {self.growth}, expected increasing shares, each with T and n')
+            raise ValueError(f'growth is {short_repr(self.growth)}, expected increasing shares, each with T and n')
 
     @property
     def evaluation_steps(self) -> set[int]:
@@ -101,7 +102,7 @@ def stages(
         raise ValueError(f"growth is {growth} and features 'y', expected (): direct prediction has no recursion")
     if any(features.state_size(n) != features.state_size(config.n) for _, _, n in growth):
         raise ValueError(f'growth is {growth} and features {config.features!r}, expected n={config.n} throughout')
-    c = replace(config, n_sup=train_config.train_n_sup or config.n_sup)
+    c = replace(config, n_sup=min(train_config.train_n_sup or config.n_sup, config.n_sup))
     return {0: c} | {round(share * train_config.steps): replace(c, T=T, n=n) for share, T, n in growth}
 
 

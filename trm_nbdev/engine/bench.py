@@ -405,13 +405,15 @@ def released_parts(
         trm, losses = (importlib.import_module(file[:-3].replace('/', '.')) for file in RELEASED)
         return trm.TinyRecursiveReasoningModel_ACTV1, losses.ACTLossHead
     except ModuleNotFoundError as e:
+        if (e.name or '').split('.')[0] == 'models':
+            raise ValueError(f'{folder} is no checkout of the released code: it has no {e.name}') from e
         raise ValueError(f'{folder} needs {e.name}, which is not installed: pip install {e.name}') from e
-    except Exception as e:  # it is other people's code
+    except (Exception, SystemExit) as e:  # it is other people's code
         raise ValueError(f'{folder} cannot be imported: {_one_line(e)}') from e
 
 
-def _one_line(e: Exception) -> str:
-    return ' '.join(f'{type(e).__name__}: {e}'.split())
+def _one_line(e: BaseException) -> str:
+    return ' '.join(f'{type(e).__name__}: {e}'.split())[:300]
 
 
 def check_released(folder: str) -> None:

@@ -11,6 +11,7 @@ __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_an
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -37,21 +38,21 @@ from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData
 from .devices import broadcast_decision, rank, ranks, think_together
 from .files import delete, digest, read_sealed, replacing, sealed
 from trm_nbdev.engine.long_runs import (
+    LATER,
     averaged_weights,
     can_compile,
     core_seconds,
     cxx,
+    determining,
     fixed_threads,
     same_curve,
     train_resumable,
 )
 from .memory import check_memory
 from trm_nbdev.engine.plan import (
-    LATER,
     PROTOCOL,
     RunSpec,
     data_of,
-    determining,
     in_race,
     out_folder,
     profile_of,
@@ -310,7 +311,9 @@ def _measured(spec: RunSpec, t: Training, results: dict, test_seconds: float) ->
         ranks=ranks(),
         test='opened once, after the last training step',
         seconds=dict(training=round(t.seconds, 1), test=round(test_seconds, 1)),
-        core_seconds=dict(training=round(spent - compiling, 1), compilation=round(compiling, 1)),
+        core_seconds=None
+        if math.isnan(spent)
+        else dict(training=round(spent - compiling, 1), compilation=round(compiling, 1)),
         samples_per_s=round(t.step * spec.train_config.batch_size / t.seconds, 1),
         peak_memory_mb=peak_memory(),
         machine=machine(),
@@ -653,6 +656,7 @@ def run_all(
     train: bool = True,  # those that are missing? False: they are left out
 ) -> dict[_K, dict]:  # name -> record
     "The records of many runs, trained where they are missing; those that another process is training come last."
+    expect(bool, train=train)
     if not train:
         return {k: record for k, spec in specs.items() if (record := read_record(spec, out))}
     records: dict[_K, dict] = {}

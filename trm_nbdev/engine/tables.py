@@ -586,9 +586,11 @@ def cost_to(
     expect(PositiveShare, level=level)
     if unit not in UNITS:
         raise ValueError(f'unit is {unit!r}, expected one of {", ".join(UNITS)}')
+    if any(unit not in point for point in curve):
+        return None
     taken, solved = 0.0, 0.0
     for point in curve:
-        if point['valid_exact'] is None or unit not in point:
+        if point['valid_exact'] is None:
             continue
         if point['valid_exact'] >= level:
             return taken + (point[unit] - taken) * (level - solved) / (point['valid_exact'] - solved)
