@@ -300,7 +300,8 @@ class Task:
     entries: dict[str, dict[str, Any]]  # name -> fields of `TRMConfig` and `TrainConfig`; the first is where we began
 
 
-_start: dict[str, Any] = dict(hidden_size=64, layers=2, heads=2, multiple=32, T=3, n=6, puzzle_emb_ndim=0, puzzle_emb_len=0)
+_start: dict[str, Any] = dict(hidden_size=64, layers=2, heads=2, multiple=32, T=3, n=6)
+_start |= dict(puzzle_emb_ndim=0, puzzle_emb_len=0)
 _start |= dict(batch_size=64, lr=1e-3, warmup=50, weight_decay=0.1, ema_warmup=True, n_sup=16, compiled=True)
 
 
