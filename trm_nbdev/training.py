@@ -81,7 +81,7 @@ class TrainConfig:
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f'optimizer is {self.optimizer!r}, expected one of {", ".join(OPTIMIZERS)}')
         shares = [share for share, _, _ in self.growth]
-        if any(b <= a for a, b in zip(shares, shares[1:])):
+        if shares != sorted(set(shares)):
             raise ValueError(f'growth is {short_repr(self.growth)}, expected increasing shares, each with T and n')
 
     @property
