@@ -74,13 +74,12 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_bench(tmp_path, checkout, monkeypatch, capfd):
+def test_bench(tmp_path, checkout, monkeypatch):
     "All numbers, flat, on a machine without a compiler; a table and a picture beside them."
     monkeypatch.setenv('CXX', 'no-such-compiler')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, 'usable_cores', lambda: 1)
     assert bench.main(['--size', 'smoke', '--seconds', '.01', '--out', 'out', '--against', 'checkout']) == 0
-    said = capfd.readouterr()
     (path,) = Path('out').glob('*.json')
     numbers = json.loads(path.read_text())
     assert KEYS | AGAINST <= numbers.keys() and numbers['size'] == 'smoke'
@@ -88,7 +87,6 @@ def test_bench(tmp_path, checkout, monkeypatch, capfd):
     assert not [k for k, v in numbers.items() if isinstance(v, dict | list)]
     page = path.with_suffix('.md').read_text()
     assert 'mean nothing' in page and 'compiled released' in page and path.with_suffix('.png').stat().st_size > 1000
-    assert 'running without torch.compile' in said.out + said.err
 
 
 def test_the_faster_way_is_kept():

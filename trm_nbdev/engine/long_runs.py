@@ -28,7 +28,7 @@ from torch import Tensor
 from . import devices
 from .checkpoints import kept_steps, load_checkpoint, save_checkpoint
 from .progress import progress
-from ..model import TRM, TRMConfig
+from ..model import COUNTED, TRM, TRMConfig
 from ..solving import accuracies, think
 from ..supervision import Carry, StepResult
 from ..tokens import PuzzleSet, Samples, Splits, Stream
@@ -306,9 +306,10 @@ def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: fl
             answers = devices.think_together(model, valid.inputs, valid.identifiers, train_config.batch_size)
         accuracy = accuracies(answers, valid)
         found = dict(valid_exact=accuracy['exact'], valid_cells=accuracy['cells'])
-    work = training_work(t.model.config, train_config, t.step)
     seconds = core_seconds(t)[0]
-    spent = dict(flop=float(f'{work:.4g}')) | ({} if math.isnan(seconds) else dict(core_seconds=round(seconds, 1)))
+    spent: dict[str, float] = {} if math.isnan(seconds) else dict(core_seconds=round(seconds, 1))
+    if t.model.config.mixer in COUNTED:  # nobody has counted the products of a mixer of your own
+        spent |= dict(flop=float(f'{training_work(t.model.config, train_config, t.step):.4g}'))
     t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=loss) | found | spent)
     return found
 
