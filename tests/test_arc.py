@@ -573,7 +573,10 @@ from trm_nbdev.tokens import Stream
 folder = sys.argv[1] if len(sys.argv) > 1 else None
 splits = arc_splits(1, n_valid=0, n_votes=1, concept=folder is not None, folder=folder)
 Stream(splits.train, 768).batch(0)
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+if sys.platform == 'linux':  # where ru_maxrss of a program counts that of the process that started it
+    memory = 1024 * int(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))
+else:
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 print(len(splits.versions.tasks), splits.num_puzzle_identifiers, memory)
 """
 
