@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Stage', 'Stages', 'as_tuples', 'TrainConfig', 'stages', 'trained_as', 'training_work', 'Training', 'begin',
-           'check_identifiers', 'to_tensors', 'train_step', 'update', 'check_finite', 'train']
+           'check_identifiers', 'to_tensors', 'train_step', 'update', 'check_finite', 'enough', 'train']
 
 # %% ../nbs/1_idea/09_training.ipynb #f6b1edad
 import math
@@ -76,6 +76,8 @@ class TrainConfig:
     recompute: bool = False  # less memory, 1/(T+2) more work (a fifth at T=3): activations are computed again
     growth: Stages = ()  # (share of the steps from which it holds, T, n), ...; (): the model's T and n throughout
     train_n_sup: RepeatsOr0 = 0  # at most so many supervision steps while training; 0: the model's
+    stop_at: Share = 0.0  # end when the last three validations have each solved this share; 0: never end early
+    raw_curve: bool = False  # validate the raw weights, too?
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -261,6 +263,15 @@ def check_finite(
         'Lower the learning rate, lengthen the warm-up, or use float32'
     )
 
+# %% ../nbs/1_idea/09_training.ipynb #17770471
+def enough(
+    curve: list[dict],  # of a training in progress, with the share of validation puzzles solved as 'valid_exact'
+    train_config: TrainConfig,  # how it is trained
+) -> bool:
+    "May it end early?"
+    solved = [point.get('valid_exact') or 0 for point in curve[-3:]]
+    return train_config.stop_at > 0 and len(solved) == 3 and min(solved) >= train_config.stop_at
+
 # %% ../nbs/1_idea/09_training.ipynb #3633e8c4
 def train(
     config: TRMConfig,  # what to train
@@ -276,4 +287,6 @@ def train(
         if t.step in train_config.evaluation_steps:
             found = validate(t.average) if validate else {}
             t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=result.loss.item()) | found)
+            if enough(t.curve, train_config):
+                break
     return t

@@ -32,7 +32,7 @@ from ..model import COUNTED, TRM, TRMConfig
 from ..solving import accuracies, think
 from ..supervision import Carry, StepResult
 from ..tokens import PuzzleSet, Samples, Splits, Stream
-from ..training import TrainConfig, Training, training_work
+from ..training import TrainConfig, Training, enough, training_work
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #c4542b08
 def cxx() -> str | None:
@@ -221,7 +221,9 @@ class Checkpointer:
         self.next = time.perf_counter() + max(self.every, 20 * (time.perf_counter() - began))
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #c2716ae3
-LATER: dict[str, Any] = dict(growth=[], train_n_sup=0)  # fields that older records lack, and their defaults in JSON
+LATER: dict[str, Any] = dict(
+    growth=[], train_n_sup=0, stop_at=0.0, raw_curve=False
+)  # fields that older records lack, and their defaults in JSON
 
 
 def determining(
@@ -269,7 +271,7 @@ def _loop(
     begun = t.step
     started, options = time.perf_counter() - t.seconds, {'disable': True} if devices.rank() else {}
     with progress(train_config.steps, 'training', initial=t.step, unit='step', **options) as bar:
-        while t.step < train_config.steps:
+        while t.step < train_config.steps and not enough(t.curve, train_config):
             result = timed_step(t, train_config, stream.batch(t.step), t.compiled and t.step == begun)
             bar.update()
             t.seconds = time.perf_counter() - started
@@ -298,14 +300,19 @@ def _metrics(t: Training, train_config: TrainConfig, result: StepResult) -> dict
     )
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #d9cc6183
+def _solved(model: TRM, valid: PuzzleSet, batch_size: int) -> dict[str, float]:
+    return accuracies(devices.think_together(model, valid.inputs, valid.identifiers, batch_size), valid)
+
+
 def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: float) -> dict:
     "Add a point to the learning curve; returns its accuracies."
-    found = dict(valid_exact=None, valid_cells=None)
+    found: dict[str, float | None] = dict(valid_exact=None, valid_cells=None)
     if len(valid):
         with averaged_weights(t) as model:
-            answers = devices.think_together(model, valid.inputs, valid.identifiers, train_config.batch_size)
-        accuracy = accuracies(answers, valid)
-        found = dict(valid_exact=accuracy['exact'], valid_cells=accuracy['cells'])
+            averaged = _solved(model, valid, train_config.batch_size)
+        found = dict(valid_exact=averaged['exact'], valid_cells=averaged['cells'])
+        if train_config.raw_curve:
+            found['valid_exact_raw'] = _solved(t.model, valid, train_config.batch_size)['exact']
     seconds = core_seconds(t)[0]
     spent: dict[str, float] = {} if math.isnan(seconds) else dict(core_seconds=round(seconds, 1))
     if t.model.config.mixer in COUNTED:  # nobody has counted the products of a mixer of your own

