@@ -363,6 +363,7 @@ _sudoku6 = _entries(
         'fast': RECIPES['fast'],
         'fast, not compiled': RECIPES['fast'] | dict(compiled=False),
         'TRM-Att, 16 positions in front, fast': _att6 | RECIPES['fast'],
+        'TRM-Att, 16 positions in front, fast, learning rate 2e-3': _att6 | RECIPES['fast'] | dict(lr=2e-3, warmup=50),
         'TRM-Att, none in front, fast': _att6 | RECIPES['fast'] | dict(puzzle_emb_ndim=0, puzzle_emb_len=0),
     },
 )
