@@ -92,6 +92,9 @@ QUICK = Profile(
     check_steps=200,
 )
 
+# %% ../../nbs/4_engine_room/13_plan.ipynb #2d201619
+_searched6: dict[str, dict[str, Any]] = {BASE: dict(lr=4e-3, raw_curve=True)}
+
 # %% ../../nbs/4_engine_room/13_plan.ipynb #382078cd
 LAPTOP = Profile(
     note='overnight on two CPU cores',
@@ -107,6 +110,7 @@ LAPTOP = Profile(
     train_config=replace(_short, steps=2500),
     seeds=(0, 1, 2, 3, 4),
     check_steps=200,
+    searched={'sudoku-6x6-18-clues': _searched6},
 )
 
 _prefix = dict(puzzle_emb_ndim=512, puzzle_emb_len=16)  # the positions in front of the cells
