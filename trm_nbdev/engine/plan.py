@@ -55,10 +55,9 @@ _small_arc = ArcData(1, side=10, n_augmentations=20, n_valid=20, n_votes=10)
 _quick_arc = [replace(_small_arc, side=6), replace(_small_arc, version=2, side=6, n_valid=10, held_out=30)]
 
 
-def _arc_like(side: int, n_augmentations: int, n_train: int, n_valid: int, n_test: int) -> list[ArcData]:
+def _arc_like(side: int, n_augmentations: int, **tasks: Any) -> list[ArcData]:
     "Generated tasks of one rule and of two, with at most four votes for each test."
-    sizes: dict[str, Any] = dict(n_augmentations=n_augmentations, n_valid=n_valid, n_votes=4, n_train=n_train, n_test=n_test)
-    return [ArcData(version, side, **sizes) for version in (1, 2)]
+    return [ArcData(version, side, n_augmentations, n_votes=4, **tasks) for version in (1, 2)]
 
 
 SMOKE = Profile(
@@ -66,7 +65,7 @@ SMOKE = Profile(
     built_in=_by_benchmark(
         SudokuData(n_train=24, n_valid=4, n_test=8),
         MazeData(6, 8, 24, 4, 8, augmented=True),
-        *_arc_like(5, 3, 12, 4, 6),
+        *_arc_like(5, 3, n_train=12, n_valid=4, n_test=6),
     ),
     real=_by_benchmark(
         SudokuData((3, 3), n_train=16, n_valid=4, n_test=8),
@@ -83,7 +82,9 @@ SMOKE = Profile(
 
 QUICK = Profile(
     note='every row in minutes, on two CPU cores',
-    built_in=_by_benchmark(SudokuData(clues=18), MazeData(6, 10, augmented=True), *_arc_like(6, 3, 80, 40, 80)),
+    built_in=_by_benchmark(
+        SudokuData(clues=18), MazeData(6, 10, augmented=True), *_arc_like(6, 3, n_train=40, n_valid=16, n_test=40)
+    ),
     real=_by_benchmark(SudokuData((3, 3), n_test=500), MazeData(n_train=872, n_test=500), *_quick_arc),
     special={
         'Maze-Hard': dict(hidden_size=64, lr=1e-3, steps=1500),
@@ -100,7 +101,9 @@ QUICK = Profile(
 LAPTOP = Profile(
     note='overnight on two CPU cores',
     built_in=_by_benchmark(
-        SudokuData((3, 3), clues=31), MazeData(8, 12, augmented=True), *_arc_like(6, 7, 160, 64, 320)
+        SudokuData((3, 3), clues=31),
+        MazeData(8, 12, augmented=True),
+        *_arc_like(6, 3, n_train=80, n_valid=32, n_test=160),
     ),
     real=_by_benchmark(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
     special={},

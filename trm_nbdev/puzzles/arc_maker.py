@@ -303,7 +303,7 @@ def _explanations(x: np.ndarray, y: np.ndarray, rules: Sequence[Rule], n: int) -
                 yield from ((*first, rule) for first in same)
 
 # %% ../../nbs/2_puzzles/05_arc_maker.ipynb #9a45c9d3
-N_DEMOS, N_TESTS = 4, 2
+N_DEMOS, N_TESTS = 4, 4
 
 
 def make_task(
@@ -331,8 +331,8 @@ def make_task(
 
 
 def _is_new(pair: Pair, pairs: Sequence[Pair]) -> bool:
-    "Another input than those of all other pairs, and an output that at most two of them have."
-    return not any(_same(pair[0], x) for x, _ in pairs) and sum(_same(pair[1], y) for _, y in pairs) < 3
+    "Another input than those of all other pairs, and an output that at most three of them have."
+    return not any(_same(pair[0], x) for x, _ in pairs) and sum(_same(pair[1], y) for _, y in pairs) < 4
 
 # %% ../../nbs/2_puzzles/05_arc_maker.ipynb #7b521226
 _MAX_WASTED = 1000  # draws without a new task before giving up
@@ -385,10 +385,10 @@ def check_maker(
 def made_splits(
     n_rules: int = 1,  # rules of each task: 1 in the place of ARC-AGI-1, 2 in that of ARC-AGI-2
     side: int = 6,  # rows and columns of the canvas
-    n_train: int = 160,  # training tasks
-    n_valid: int = 64,  # training tasks whose tests are for validation
-    n_test: int = 320,  # evaluation tasks
-    n_augmentations: int = 7,  # versions of each task besides the original, at most
+    n_train: int = 80,  # training tasks
+    n_valid: int = 32,  # training tasks whose tests are for validation
+    n_test: int = 160,  # evaluation tasks
+    n_augmentations: int = 3,  # versions of each task besides the original, at most
     n_votes: int | None = None,  # versions of each test in the test set; None: all
     seed: int = 0,  # a different seed gives different tasks and other versions
 ) -> ArcSplits:
