@@ -122,7 +122,7 @@ def slowly(rule: Rule, grid: Cells) -> Cells:
         case 'crop':
             if not of_first:
                 return grid
-            (top, bottom), (left, right) = ((min(k), max(k)) for k in zip(*of_first))
+            (top, bottom), (left, right) = ((min(k), max(k)) for k in zip(*of_first, strict=True))
             return [row[left : right + 1] for row in grid[top : bottom + 1]]
         case 'count':
             n, left_over = 0, set(of_first)
@@ -165,7 +165,7 @@ def test_rules_have_names_and_colours_of_their_own():
 
 @pytest.fixture(scope='module')
 def tasks():
-    return {n_rules: make_tasks(n, n_rules, 6) for n_rules, n in ((1, 120), (2, 15))}
+    return {n_rules: make_tasks(n, n_rules, 6) for n_rules, n in ((1, 100), (2, 8))}
 
 
 @pytest.mark.parametrize('n_rules', [1, 2])
@@ -178,7 +178,7 @@ def test_a_task_keeps_its_promises(tasks, n_rules):
         assert (len(task.demos), len(task.tests)) == (N_DEMOS, N_TESTS) and fits(task, 6)
         pairs = task.demos + task.tests
         assert len({(x.shape, x.tobytes()) for x, _ in pairs}) == len(pairs)
-        assert max(Counter((y.shape, y.tobytes()) for _, y in pairs).values()) <= 4
+        assert max(Counter((y.shape, y.tobytes()) for _, y in pairs).values()) <= (N_DEMOS + N_TESTS) // 2
         for x, y in pairs:
             assert x.dtype == y.dtype == np.uint8 and y.any() and x.tolist() != y.tolist()
             assert apply(chain, x).tolist() == y.tolist()
@@ -196,8 +196,8 @@ def test_the_demonstrations_of_one_rule_leave_one_answer(tasks):
 
 
 def test_the_demonstrations_of_two_rules_leave_one_answer(tasks):
-    "Over all 408,321 chains of two rules, of whatever colours, for a few tasks."
-    for task in tasks[2][:2]:
+    "Over all 408,321 chains of two rules, of whatever colours, for one task."
+    for task in tasks[2][:1]:
         assert not any(all(np.array_equal(r(x), y) for x, y in task.demos) for r in RULES)
         x, y = min(task.demos, key=lambda pair: pair[0].size)
         between: dict[tuple, list[Rule]] = {}
@@ -302,5 +302,7 @@ def test_a_wrong_value_is_named(call, message):
 def test_more_tasks_than_there_are_end_in_an_error(monkeypatch):
     monkeypatch.setattr(arc_maker, '_MAX_WASTED', 30)
     monkeypatch.setattr(arc_maker, '_draw', lambda rng, n_rules: (RULES[rng.integers(22)],))
-    with pytest.raises(ValueError, match='n is 50, expected fewer tasks: there were (1[5-9]|2[0-2]) of different rules'):
+    with pytest.raises(
+        ValueError, match='n is 50, expected fewer tasks: there were (1[5-9]|2[0-2]) of different rules'
+    ):
         make_tasks(50)

@@ -303,7 +303,7 @@ def _explanations(x: np.ndarray, y: np.ndarray, rules: Sequence[Rule], n: int) -
                 yield from ((*first, rule) for first in same)
 
 # %% ../../nbs/2_puzzles/05_arc_maker.ipynb #9a45c9d3
-N_DEMOS, N_TESTS = 4, 4
+N_DEMOS, N_TESTS = 6, 4
 
 
 def make_task(
@@ -331,8 +331,11 @@ def make_task(
 
 
 def _is_new(pair: Pair, pairs: Sequence[Pair]) -> bool:
-    "Another input than those of all other pairs, and an output that at most three of them have."
-    return not any(_same(pair[0], x) for x, _ in pairs) and sum(_same(pair[1], y) for _, y in pairs) < 4
+    "Another input than those of all other pairs, and an output that fewer than half of a task's pairs have."
+    return (
+        not any(_same(pair[0], x) for x, _ in pairs)
+        and sum(_same(pair[1], y) for _, y in pairs) < (N_DEMOS + N_TESTS) // 2
+    )
 
 # %% ../../nbs/2_puzzles/05_arc_maker.ipynb #7b521226
 _MAX_WASTED = 1000  # draws without a new task before giving up
