@@ -371,16 +371,6 @@ def _sooner(finding: Finding, records: dict[str, list[dict]]) -> str:
     return f'{sooner} learns {at_least}{math.exp(abs(value)):.2f} times sooner{interval} than {later}; {counts}'
 
 # %% ../../nbs/4_engine_room/15_evidence.ipynb #0bccc443
-def _orders(groups: int, size: int) -> list[list[int]]:
-    "All orders of rows that keep groups together: groups change places, and so do rows within a group."
-    inside = list(permutations(range(size)))
-    return [
-        [size * g + i for g in order for i in inner[g]]
-        for order in permutations(range(groups))
-        for inner in product(inside, repeat=groups)
-    ]
-
-
 def solution_classes(
     solutions: np.ndarray,  # (N, L) digits from 1
     box: tuple[int, int],  # rows and columns of a box
@@ -401,6 +391,16 @@ def solution_classes(
         guises = np.take_along_axis(renamed, guises.astype(int), 1)
         names.append(min(map(bytes, guises)))
     return names
+
+
+def _orders(groups: int, size: int) -> list[list[int]]:
+    "All orders of rows that keep groups together: groups change places, and so do rows within a group."
+    inside = list(permutations(range(size)))
+    return [
+        [size * g + i for g in order for i in inner[g]]
+        for order in permutations(range(groups))
+        for inner in product(inside, repeat=groups)
+    ]
 
 
 @cache
