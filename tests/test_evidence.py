@@ -45,6 +45,10 @@ def table(seed):
     middles = dict(a=20_000, b=22_000, c=20_500, d=60_000, late=100_000, later=103_000, floor=300_000)
     rows = {name: row(rng, middle, int(rng.integers(2, 11))) for name, middle in middles.items()}
     rows |= dict(single=row(rng, 20_000, 1), again=rows['a'], none=[])
+    for name, of_row in rows.items():  # the end has a place of its own
+        base = 0.02 if name == 'floor' else rng.uniform(0.88, 0.95)
+        for r in of_row:
+            r['results'] = {w: dict(exact=base + 0.008 * rng.standard_normal()) for w in ('ema', 'raw')}
     rows['far seeds'] = [r | dict(seed=k + 8, key=f'far {k}') for k, r in enumerate(row(rng, 20_000, 3))]
     pairs = combinations(rows, 2)
     return rows, [Claim(f'{x}, {y}', x, y, same=bool(rng.random() < 0.2)) for x, y in pairs]
@@ -79,7 +83,7 @@ def floor_rows(records):
 
 
 def again(claims, records, value, censored, margin, spread_without):
-    "Words by an analysis of variance of all rows that count, and statsmodels' Holm."
+    "Words and intervals, by an analysis of variance of all rows that count, and statsmodels' Holm."
     data, floor = long_form(records, value), floor_rows(records)
     counted = data[~data.row.isin({*censored, *spread_without})]
     trainings = counted.groupby('row', sort=False).key.agg(frozenset)
@@ -92,7 +96,7 @@ def again(claims, records, value, censored, margin, spread_without):
         sd, df = counted.value.std(ddof=1), len(counted) - 1
     else:
         sd, df = math.nan, 0
-    words, p, p_same, tested = {}, [], [], []
+    words, ends, p, p_same, tested = {}, {}, [], [], []
     for c in claims:
         a, b = (data[data.row == m] for m in (c.better, c.worse))
         known = a.value.notna().all() and b.value.notna().all()
@@ -107,6 +111,7 @@ def again(claims, records, value, censored, margin, spread_without):
         else:
             gap = a.value.mean() - b.value.mean()
             error = max(sd, 1e-9) * math.sqrt(1 / len(a) + 1 / len(b))
+            ends[c] = stats.t(df, loc=gap, scale=error).interval(0.95)
             favoured = c.better if gap > 0 else c.worse
             t = stats.t(df, loc=0, scale=error)
             p.append(1.0 if favoured in censored else 2 * t.sf(abs(gap)))
@@ -118,7 +123,7 @@ def again(claims, records, value, censored, margin, spread_without):
         for (c, gap), d, s in zip(tested, differs, same, strict=True):
             better = 'holds' if gap > 0 and not c.same else 'reversed'
             words[c] = better if d else ('holds' if c.same else 'equivalent') if s else 'undecided'
-    return [words[c] for c in claims]
+    return [words[c] for c in claims], [ends.get(c) for c in claims]
 
 
 def words_again(claims, records):
@@ -142,11 +147,13 @@ def words_again(claims, records):
 
 
 def same_words(claims, records):
-    found = judge(claims, records)
-    by_samples, by_share = words_again(claims, records)
-    assert [f.samples.word for f in found] == by_samples
-    assert [f.averaged.word for f in found] == by_share
-    return {*by_samples, *by_share}
+    found, said = judge(claims, records), set()
+    for measure, (words, ends) in zip(('samples', 'averaged'), words_again(claims, records), strict=True):
+        verdicts = [getattr(f, measure) for f in found]
+        assert [v.word for v in verdicts] == words
+        assert [v[2:] for v, e in zip(verdicts, ends, strict=True) if e] == [pytest.approx(e) for e in ends if e]
+        said |= {*words}
+    return said
 
 
 def test_made_up_tables_are_judged_alike_by_other_code_and_every_word_is_said():
