@@ -39,9 +39,8 @@ def _of(tokens: np.ndarray, chain: np.ndarray) -> np.ndarray:
 def _vote(tokens: np.ndarray, q: np.ndarray, whole: bool) -> np.ndarray:
     "What most chains say, about each cell or about the whole puzzle."
     tokens = np.take_along_axis(tokens, np.argsort(-q, axis=0, kind='stable')[..., None], axis=0)  # the surest first
-    agree = np.stack(
-        [(tokens == one).all(-1, keepdims=whole).sum(0) if whole else (tokens == one).sum(0) for one in tokens]
-    )
+    same = (tokens == one for one in tokens)  # K times (K, N, L)
+    agree = np.stack([(s.all(-1, keepdims=True) if whole else s).sum(0) for s in same])
     return np.take_along_axis(tokens, agree.argmax(0)[None], axis=0)[0]
 
 
@@ -140,7 +139,7 @@ def _check(budget: int | None, chains: int, difference: Difference | None, choos
     "`ValueError` for what cannot be meant."
     expect(PositiveInt | None, budget=budget)
     expect(Repeats, chains=chains)
-    expect(Difference | None, difference=difference)
+    expect(Difference, difference=difference or Difference())
     expect(Seed, seed=seed)
     if choose not in CHOICES:
         raise ValueError(f'choose is {choose!r}, expected one of {"; ".join(CHOICES)}')

@@ -243,7 +243,7 @@ def random_symmetries(
         cells = np.where(rng.random(n)[:, None, None] < 0.5, cells, cells.swapaxes(1, 2))
     digits = np.zeros((n, side + 1), np.uint8)
     digits[:, 1:] = rng.random((n, side)).argsort(axis=1) + 1
-    return cells.reshape(n, -1), digits
+    return cells.reshape(n, side * side), digits
 
 
 def change_and_undo(
