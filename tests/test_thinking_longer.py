@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -180,3 +181,28 @@ def test_a_turned_maze_can_be_turned_back_and_its_paths_stay_shortest():
     assert maze.is_shortest_path(turn(answers), turn(questions), side).all()
     solved_turned = maze.solve_many(turn(questions), side)[1]
     assert maze.is_shortest_path(back(solved_turned), questions, side).all()
+
+
+def test_the_experiment_says_what_its_points_say(root):
+    "If this fails, the text at the end of nbs/3_experiments/test_time.ipynb is out of date."
+    quick = root / 'results' / 'quick'
+    points = pd.read_csv(quick / 'test_time_points.csv').set_index(['model', 'way', 'budget'])
+    exact, legal, cost = (points[name] for name in ('exact', 'legal', 'passes'))
+    minimal, brief, maze_ = 'sudoku-9x9, minimal', 'record, 400 steps', 'maze-8x8'
+    assert (points.puzzles == 200).all()
+    assert exact[minimal, 'more steps', 64] > exact[minimal, 'more steps', 16] + 0.08
+    still = [m for m in points.index.levels[0] if m != minimal]
+    assert all(abs(exact[m, 'more steps', 64] - exact[m, 'more steps', 16]) <= 0.006 for m in still)
+    assert exact[minimal, 'surest', 128] > 0.98 and exact[minimal, 'first sure', 128] > 0.97
+    assert cost[minimal, 'first sure', 128] < 16
+    assert exact[brief, 'surest', 128] <= exact[brief, 'more steps', 16]
+    assert (
+        exact[brief, 'vote of answers', 128] == exact[brief, 'any chain', 128] == 1 > exact[brief, 'vote of cells', 128]
+    )
+    cells, answers = (
+        points.xs((way, 128), level=('way', 'budget')).exact for way in ('vote of cells', 'vote of answers')
+    )
+    assert (answers >= cells).all() and answers[minimal] > cells[minimal] + 0.05
+    assert exact[maze_, 'surest', 128] < 0.6 < legal[maze_, 'more steps', 16] + 0.15 < legal[maze_, 'surest', 128]
+    ranks = pd.read_csv(quick / 'test_time_logit.csv', index_col=0)['right above wrong %'].astype(float)
+    assert ranks[brief] < 60 < 90 < min(ranks['record, 800 steps'], ranks['sudoku-9x9'], ranks[maze_])
