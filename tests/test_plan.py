@@ -141,8 +141,10 @@ def test_the_command_plans_the_runs_of_each_notebook(profile, tmp_path):
         if name in RACES:
             assert p.runs[name] == [*race(profile, None, RACES[name]).values()]
             continue
-        rows = rows_of(name, profile, own['benchmark']) if name in EXPERIMENTS else {}
-        specs = run_specs(rows, profile, own['seeds'], 'built-in', own['benchmark'])
+        if name not in EXPERIMENTS:
+            assert p.runs[name] == []
+            continue
+        specs = run_specs(rows_of(name, profile, own['benchmark']), profile, own['seeds'], 'built-in', own['benchmark'])
         assert p.runs[name] == [*specs.values()]
 
 
