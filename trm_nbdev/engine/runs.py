@@ -6,7 +6,7 @@
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
            'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
-           'run_model', 'kept_model', 'run_all', 'run_rows', 'recorded_rows', 'check', 'verify']
+           'run_model', 'kept_model', 'run_all', 'run_rows', 'recorded_rows', 'every_seed', 'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -697,6 +697,19 @@ def recorded_rows(
     found = {k: read_record(spec, where, any_age=True) for k, spec in specs.items()}
     by_row = {row: [record for k, record in found.items() if k[0] == row and record] for row in rows}
     return {row: records for row, records in by_row.items() if records}
+
+# %% ../../nbs/4_engine_room/14_runs.ipynb #3ec43fdd
+def every_seed(
+    rows: dict[str, dict[str, Any]],  # row -> changed fields, see `run_spec`
+    profile: str,  # a key of `PROFILES`
+    data: str | None = None,  # 'built-in', 'hub' or a folder, see `load`
+    out: Path | str | None = None,  # see `out_folder`
+    benchmark: str = SUDOKU,  # a key of `BUILT_IN`
+) -> dict[str, list[dict]]:  # row -> a record for each seed that has one; rows without any are left out
+    "The existing records of all seeds; errors as in `recorded_rows`."
+    records = whole_records(out_folder(out, profile, data))
+    seeds = sorted({record['seed'] for record in records if record['benchmark'] == benchmark})
+    return recorded_rows(rows, profile, seeds, data, out, benchmark) if seeds else {}
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #d6aa8889
 def check(

@@ -16,11 +16,11 @@ from filelock import FileLock
 
 from ..baselines import ROWS, benchmark_of
 from .data import BenchmarkData
+from .evidence import reach
 from .files import read_sealed, replacing, sealed
 from .long_runs import train_resumable
 from .plan import RunSpec, essential, run_spec
 from .runs import machine
-from .tables import cost_to
 from ..puzzles.arc import ArcSplits
 
 # %% ../../nbs/4_engine_room/21_search.ipynb #1328a179
@@ -71,8 +71,8 @@ def merit(
 ) -> tuple[float, float]:  # the larger, the better
     "Fewer samples until half the validation puzzles are solved; then, more solved in the last three validations."
     solved = [point['valid_exact'] for point in curve[-3:]]
-    samples = cost_to(curve, 0.5)
-    return (-float('inf') if samples is None else -samples), float(np.mean(solved))
+    half = reach(curve)
+    return (-half.taken if half and half.reached else -float('inf')), float(np.mean(solved))
 
 
 def edge(
