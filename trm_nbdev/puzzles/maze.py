@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['WALL', 'FREE', 'START', 'GOAL', 'PATH', 'Side', 'parse_maze', 'format_maze', 'draw', 'changed_cells', 'draw_steps',
            'animate_steps', 'flood', 'add_border', 'remove_border', 'solve_many', 'solve', 'check_maze',
-           'is_shortest_path', 'judge', 'check_puzzle', 'symmetries', 'augment', 'canonical', 'maze_set']
+           'is_shortest_path', 'judge', 'check_puzzle', 'symmetries', 'change_and_undo', 'augment', 'canonical',
+           'maze_set']
 
 # %% ../../nbs/2_puzzles/03_maze.ipynb #d3fa8482
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from reprlib import repr as abbreviate
 from typing import Annotated
@@ -339,6 +340,17 @@ def symmetries(
     return np.stack([np.rot90(start, k).ravel() for start in (cells, cells.T) for k in range(4)])
 
 # %% ../../nbs/2_puzzles/03_maze.ipynb #a8a0f52d
+def change_and_undo(
+    rng: np.random.Generator,  # source of the random turns
+    n: int,  # how many mazes
+    side: int,  # rows and columns; L == side*side
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:  # both (n, L) tokens -> (n, L)
+    "A random turn or mirror image of each of `n` mazes, and how to turn it back."
+    cells = symmetries(side)[rng.integers(8, size=n)]
+    turn, back = (partial(np.take_along_axis, indices=where, axis=1) for where in (cells, cells.argsort(axis=1)))
+    return turn, back
+
+
 def augment(
     rng: np.random.Generator,  # source of the random turns
     inputs: np.ndarray,  # (B, L) uint8 tokens of the questions
@@ -346,8 +358,8 @@ def augment(
     side: int,  # rows and columns; L == side*side
 ) -> tuple[np.ndarray, np.ndarray]:  # new inputs and labels, both (B, L) uint8
     "Turn or mirror each maze at random, and solve it anew: a turned answer would break the rule."
-    cells = symmetries(side)[rng.integers(8, size=len(inputs))]
-    questions = np.take_along_axis(inputs, cells, axis=1)
+    turn, _ = change_and_undo(rng, len(inputs), side)
+    questions = turn(inputs)
     return questions, solve_many(questions, side)[1]
 
 # %% ../../nbs/2_puzzles/03_maze.ipynb #ab5aa116

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['BoxSide', 'Box', 'side_of', 'as_grid', 'parse_grid', 'format_grid', 'to_tokens', 'to_digits', 'draw', 'changed_clues',
-           'draw_steps', 'animate_steps', 'units', 'find_clash', 'line_orders', 'random_symmetries', 'augment',
-           'puzzle_set']
+           'draw_steps', 'animate_steps', 'units', 'find_clash', 'line_orders', 'random_symmetries', 'change_and_undo',
+           'augment', 'puzzle_set']
 
 # %% ../../nbs/2_puzzles/02_sudoku.ipynb #0970b3ee
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from itertools import chain, permutations, product
 from typing import Annotated, Any
@@ -243,7 +243,19 @@ def random_symmetries(
         cells = np.where(rng.random(n)[:, None, None] < 0.5, cells, cells.swapaxes(1, 2))
     digits = np.zeros((n, side + 1), np.uint8)
     digits[:, 1:] = rng.random((n, side)).argsort(axis=1) + 1
-    return cells.reshape(n, -1), digits
+    return cells.reshape(n, side * side), digits
+
+
+def change_and_undo(
+    rng: np.random.Generator,  # source of randomness
+    n: int,  # how many puzzles
+    box: Box,  # rows and columns of one box
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:  # both (n, L) tokens -> (n, L)
+    "A random symmetry for each of `n` puzzles: what changes tokens, of questions or answers, and what undoes that."
+    cells, digits = random_symmetries(rng, n, box)
+    names = np.pad(to_tokens(digits), ((0, 0), (1, 0)))  # (n, side+2): the new token of token 0, 1, ...
+    sample, back, old = np.arange(n)[:, None], cells.argsort(axis=1), names.argsort(axis=1).astype(np.uint8)
+    return lambda tokens: names[sample, tokens[sample, cells]], lambda tokens: old[sample, tokens[sample, back]]
 
 
 def augment(
@@ -253,10 +265,8 @@ def augment(
     box: Box,  # rows and columns of one box
 ) -> tuple[np.ndarray, np.ndarray]:  # new inputs and labels, both (B, L) uint8
     "Apply a random symmetry to each sample, the same one to question and answer."
-    cells, digits = random_symmetries(rng, len(inputs), box)
-    names = to_tokens(digits)  # (B, side+1): the new token of token 1, 2, ...
-    sample = np.arange(len(inputs))[:, None]
-    return names[sample, inputs[sample, cells] - 1], names[sample, labels[sample, cells] - 1]
+    change, _ = change_and_undo(rng, len(inputs), box)
+    return change(inputs), change(labels)
 
 # %% ../../nbs/2_puzzles/02_sudoku.ipynb #566a8860
 def puzzle_set(

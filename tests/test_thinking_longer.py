@@ -1,0 +1,208 @@
+"Thinking longer where the chapter cannot show it: what is refused or left out, and that neighbours do not matter."
+
+import re
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from trm_nbdev.model import TRM, TRMConfig
+from trm_nbdev.puzzles import maze, sudoku
+from trm_nbdev.solving import solve, think
+from trm_nbdev.thinking_longer import CHOICES, Difference, choose_answer, think_longer
+
+SMALL = (2, 2)
+TINY = TRMConfig(vocab_size=6, seq_len=16, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=4, dtype='float64')
+DIFFERENCES = {
+    'symmetry': Difference(symmetry=partial(sudoku.change_and_undo, box=SMALL)),
+    'start': Difference(start=1.0),
+    'noise': Difference(noise=0.5),
+    'all': Difference(partial(sudoku.change_and_undo, box=SMALL), 0.5, 0.5),
+}
+
+
+def opinionated(**changes: object) -> TRM:
+    "An untrained model whose halting logits differ from puzzle to puzzle."
+    torch.manual_seed(0)
+    model = TRM(replace(TINY, **changes))
+    torch.nn.init.normal_(model.q_head.weight)
+    return model
+
+
+@pytest.fixture(scope='module')
+def questions() -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 6, (10, 16)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    'wrong, expected',
+    [
+        (dict(chains=2), 'chains is 2 and nothing makes them differ'),
+        (dict(chains=2, difference=Difference()), 'chains is 2 and nothing makes them differ'),
+        (dict(chains=4, budget=3, difference=Difference(start=1.0)), 'budget is 3 and chains 4, expected at least one'),
+        (dict(chains=0), 'chains is 0, expected a whole number from 1'),
+        (dict(budget=0), 'budget is 0, expected a whole number'),
+        (dict(budget=1001), 'steps is 1001, expected a whole number from 1 to 1,000'),
+        (dict(choose='the best'), "choose is 'the best', expected one of last; surest;"),
+        (dict(threshold=np.nan), 'threshold is nan, expected a number'),
+        (dict(seed=-1), 'seed is -1, expected'),
+        (dict(difference=0.5), 'difference is 0.5, expected'),
+        (dict(batch_size=0), 'batch_size is 0, expected'),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_refused(wrong, expected, questions):
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        think_longer(TRM(TINY), questions, **wrong)
+
+
+def test_differences_and_ways_to_choose_are_checked():
+    with pytest.raises(ValueError, match='start is -1.0, expected'):
+        Difference(start=-1.0)
+    with pytest.raises(ValueError, match='noise is inf, expected'):
+        Difference(noise=np.inf)
+    with pytest.raises(ValueError, match="choose is 'loudest', expected one of"):
+        choose_answer(np.zeros((1, 2, 3), np.uint8), np.zeros((1, 2)), 'loudest')
+
+
+@pytest.mark.parametrize('steps', [None, 1, 9])
+def test_one_chain_is_plain_thinking(steps, questions):
+    model = opinionated()
+    answers = think(model, questions, steps=steps)
+    for choose in CHOICES:
+        found = think_longer(model, questions, budget=steps, threshold=np.inf, choose=choose)
+        assert (found.tokens == answers.tokens[-1]).all() and (found.q[0] == answers.q[-1]).all()
+        assert (found.passes == len(answers.q)).all()
+
+
+@pytest.mark.parametrize('difference', DIFFERENCES.values(), ids=DIFFERENCES)
+def test_chains_differ_by_seed_and_by_nothing_else(difference, questions):
+    model = opinionated()
+    ask = partial(think_longer, model, chains=3, difference=difference, threshold=np.inf)
+    found = ask(questions)
+    assert (found.chains[0] == think(model, questions).tokens[-1]).all()
+    assert len({chain.tobytes() for chain in found.chains}) == 3
+    for batch_size in (1, 4, 7):  # neighbours do not matter
+        assert (ask(questions, batch_size=batch_size).chains == found.chains).all()
+    assert (ask(questions).chains == found.chains).all()
+    other = ask(questions, seed=1)
+    assert (other.chains[0] == found.chains[0]).all() and (other.chains[1:] != found.chains[1:]).any()
+    assert (ask(questions, choose='last').tokens == found.chains[-1]).all()
+
+
+@pytest.mark.parametrize('difference', DIFFERENCES.values(), ids=DIFFERENCES)
+def test_the_first_sure_chain_ends_the_work(difference, questions):
+    model = opinionated()
+    ask = partial(think_longer, model, questions, chains=5, difference=difference)
+    threshold = float(np.median(ask(threshold=np.inf).q))
+    every, first = ask(threshold=threshold), ask(threshold=threshold, choose='first sure')
+    assert (first.tokens == choose_answer(every.chains, every.q, 'first sure', threshold)).all()
+    needed = (every.q > threshold).cumsum(0) - (every.q > threshold) == 0  # nobody before was sure
+    assert (first.steps == every.steps * needed).all() and first.passes.sum() < every.passes.sum()
+    assert (first.q[needed] == every.q[needed]).all() and np.isneginf(first.q[~needed]).all()
+    assert (first.chains[~needed] == np.broadcast_to(questions, first.chains.shape)[~needed]).all()
+
+
+def test_the_budget_is_shared_and_never_exceeded(questions):
+    model = opinionated()
+    for budget, chains in ((7, 2), (12, 3), (5, 5)):
+        found = think_longer(model, questions, None, budget, chains, Difference(start=1.0), threshold=np.inf)
+        assert (found.steps == budget // chains).all() and (found.passes <= budget).all()
+    assert (think_longer(model, questions, chains=3, difference=Difference(start=1.0)).passes <= 3 * 4).all()
+
+
+def test_chains_of_a_model_with_embeddings_keep_their_identifiers(questions):
+    model = opinionated(mixer='attention', num_puzzle_identifiers=10, puzzle_emb_ndim=32, puzzle_emb_len=2)
+    torch.nn.init.normal_(model.embed.puzzles.weight)
+    who = np.arange(10)
+    found = think_longer(model, questions, who, chains=2, difference=Difference(start=1e-9), threshold=np.inf)
+    assert (found.chains == think(model, questions, who).tokens[-1]).all()
+
+
+def test_no_puzzles_have_no_answers(questions):
+    found = think_longer(opinionated(), questions[:0], chains=2, difference=DIFFERENCES['all'], choose='first sure')
+    assert found.tokens.shape == (0, 16) and found.passes.shape == (0,)
+
+
+def test_solving_undisturbed_is_solving(questions):
+    model, seen = opinionated(), []
+
+    def watch(state, rows, taken):
+        seen.extend(zip(rows.tolist(), taken.tolist(), strict=True))
+        return state
+
+    plain = solve(model, questions, threshold=np.inf, batch_size=3)
+    watched = solve(model, questions, threshold=np.inf, batch_size=3, disturb=watch)
+    assert (plain.tokens == watched.tokens).all()
+    assert sorted(seen) == [(row, step) for row in range(10) for step in range(4)]  # each step of each puzzle once
+
+
+def test_votes_go_to_the_most_and_ties_to_the_surest():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        tokens, q = rng.integers(0, 3, (5, 4, 2)).astype(np.uint8), rng.permutation(20).reshape(5, 4) / 10
+        cells, whole = choose_answer(tokens, q, 'vote of cells'), choose_answer(tokens, q, 'vote of answers')
+        for n in range(4):
+            answers = [tuple(a) for a in tokens[:, n].tolist()]
+            best = max(range(5), key=lambda k: (answers.count(answers[k]), q[k, n]))
+            assert tuple(whole[n].tolist()) == answers[best]
+            for c in range(2):
+                column = tokens[:, n, c].tolist()
+                assert cells[n, c] == column[max(range(5), key=lambda k: (column.count(column[k]), q[k, n]))]
+
+
+@pytest.mark.parametrize('box', [(2, 2), (2, 3), (3, 2), (3, 3)], ids=str)
+def test_a_changed_sudoku_is_a_sudoku_and_can_be_changed_back(box):
+    side = sudoku.side_of(box)
+    row, col = np.divmod(np.arange(side * side), side)
+    grid = sudoku.to_tokens((row % box[0] * box[1] + row // box[0] + col) % side + 1)
+    change, undo = sudoku.change_and_undo(np.random.default_rng(0), 20, box)
+    grids = np.tile(grid, (20, 1))
+    assert len(np.unique(change(grids), axis=0)) > 1
+    assert all(sudoku.find_clash(sudoku.to_digits(g), box) is None for g in change(grids))
+    anything = np.random.default_rng(1).integers(0, side + 2, grids.shape).astype(np.uint8)  # even padding, and blanks
+    assert (undo(change(anything)) == anything).all() and (change(undo(anything)) == anything).all()
+    assert change(anything).dtype == undo(anything).dtype == np.uint8
+    blank = anything < 2
+    assert ((change(anything) < 2).sum(1) == blank.sum(1)).all()
+
+
+def test_a_turned_maze_can_be_turned_back_and_its_paths_stay_shortest():
+    side = 5
+    question = maze.parse_maze('S  # # #       ##  #   G ', side)
+    answer = maze.solve(question, side)[1]
+    turn, back = maze.change_and_undo(np.random.default_rng(0), 30, side)
+    questions, answers = np.tile(question, (30, 1)), np.tile(answer, (30, 1))
+    assert len(np.unique(turn(questions), axis=0)) == 8
+    assert (back(turn(questions)) == questions).all()
+    assert maze.is_shortest_path(turn(answers), turn(questions), side).all()
+    solved_turned = maze.solve_many(turn(questions), side)[1]
+    assert maze.is_shortest_path(back(solved_turned), questions, side).all()
+
+
+def test_the_experiment_says_what_its_points_say(root):
+    "If this fails, the text at the end of nbs/3_experiments/test_time.ipynb is out of date."
+    quick = root / 'results' / 'quick'
+    points = pd.read_csv(quick / 'test_time_points.csv').set_index(['model', 'way', 'budget'])
+    exact, legal, cost = (points[name] for name in ('exact', 'legal', 'passes'))
+    minimal, brief, maze_ = 'sudoku-9x9, minimal', 'record, 400 steps', 'maze-8x8'
+    assert (points.puzzles == 200).all()
+    assert exact[minimal, 'more steps', 64] > exact[minimal, 'more steps', 16] + 0.08
+    still = [m for m in points.index.levels[0] if m != minimal]
+    assert all(abs(exact[m, 'more steps', 64] - exact[m, 'more steps', 16]) <= 0.006 for m in still)
+    assert exact[minimal, 'surest', 128] > 0.98 and exact[minimal, 'first sure', 128] > 0.97
+    assert cost[minimal, 'first sure', 128] < 16
+    assert exact[brief, 'surest', 128] <= exact[brief, 'more steps', 16]
+    assert (
+        exact[brief, 'vote of answers', 128] == exact[brief, 'any chain', 128] == 1 > exact[brief, 'vote of cells', 128]
+    )
+    cells, answers = (
+        points.xs((way, 128), level=('way', 'budget')).exact for way in ('vote of cells', 'vote of answers')
+    )
+    assert (answers >= cells).all() and answers[minimal] > cells[minimal] + 0.05
+    assert exact[maze_, 'surest', 128] < 0.6 < legal[maze_, 'more steps', 16] + 0.15 < legal[maze_, 'surest', 128]
+    ranks = pd.read_csv(quick / 'test_time_logit.csv', index_col=0)['right above wrong %'].astype(float)
+    assert ranks[brief] < 60 < 90 < min(ranks['record, 800 steps'], ranks['sudoku-9x9'], ranks[maze_])
