@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import permutations, product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
