@@ -254,6 +254,7 @@ def _submit(
         try:
             return pool.submit(*task), pool
         except (EOFError, OSError, BrokenProcessPool):
+            time.sleep(0.5)  # a killed server may take a moment to end, and is not replaced before
             pool = worker()
     return pool.submit(*task), pool
 
