@@ -410,4 +410,5 @@ def seen_share(
     "The share of the test puzzles whose solution is of a class that a solution of the training puzzles has, too."
     splits = data.load()
     train, test = (solution_classes(part.labels - 1, data.box) for part in (splits.train, splits.test))
-    return float(np.mean([name in {*train} for name in test]))
+    known = {*train}
+    return float(np.mean([name in known for name in test]))

@@ -100,7 +100,11 @@ QUICK = Profile(
 )
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #2d201619
-_searched6: dict[str, dict[str, Any]] = {BASE: dict(lr=4e-3, raw_curve=True)}
+_searched6: dict[str, dict[str, Any]] = {
+    BASE: dict(lr=4e-3, raw_curve=True),
+    'TRM single z': dict(lr=4e-3),
+    'Direct pred': dict(lr=4e-3),
+}
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #382078cd
 LAPTOP = Profile(

@@ -76,13 +76,10 @@ def merit(
 
 
 def edge(
-    rates: Sequence[float],  # learning rates that were tried
-    best: float,  # the best of them
+    best: float,  # of the grid
 ) -> float | None:  # a learning rate
     "What to try next: twice the largest or half the smallest one, if that is the best of the grid."
-    if len({*rates} - {*GRID}):
-        return None  # once is enough
-    return 2 * best if best == max(rates) else best / 2 if best == min(rates) else None
+    return 2 * best if best == max(GRID) else best / 2 if best == min(GRID) else None
 
 # %% ../../nbs/4_engine_room/21_search.ipynb #a4201c61
 def search(
@@ -94,27 +91,17 @@ def search(
 ) -> list[tuple[RunSpec, dict]]:  # the trials, best first; those that were not run last
     "A row's search."
     tried = [(spec, trial(spec, folder, train)) for spec in candidates(profile, changes, data)]
-    more = _next(tried)
-    if more is not None:
-        tried += [(s, trial(s, folder, train)) for s in candidates(profile, changes, data, [more]) if _like(s, tried)]
+    best = _sorted(tried)[0][0]
+    more = edge(best.train_config.lr) if all('curve' in found for _, found in tried) else None
+    for spec in candidates(profile, changes, data, [more] if more else []):
+        if spec.model.puzzle_emb_len == best.model.puzzle_emb_len:
+            tried.append((spec, trial(spec, folder, train)))
     return _sorted(tried)
 
 
 def _sorted(tried: Iterable[tuple[RunSpec, dict]]) -> list[tuple[RunSpec, dict]]:
     nothing = (-float('inf'), -1.0)
     return sorted(tried, key=lambda t: merit(t[1]['curve']) if 'curve' in t[1] else nothing, reverse=True)
-
-
-def _next(tried: list[tuple[RunSpec, dict]]) -> float | None:
-    "The learning rate with which a search goes on beyond its grid."
-    rates = [spec.train_config.lr for spec, _ in tried]
-    complete = all('curve' in found for _, found in tried)
-    return edge(rates, _sorted(tried)[0][0].train_config.lr) if complete else None
-
-
-def _like(spec: RunSpec, tried: list[tuple[RunSpec, dict]]) -> bool:
-    "Has it as many positions in front as the best so far?"
-    return spec.model.puzzle_emb_len == _sorted(tried)[0][0].model.puzzle_emb_len
 
 # %% ../../nbs/4_engine_room/21_search.ipynb #f20dda50
 def rows_to_search() -> dict[str, tuple[str, dict[str, Any]]]:  # row -> benchmark, its changes
