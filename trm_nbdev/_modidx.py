@@ -664,6 +664,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'trm_nbdev/engine/rerun.py'),
                                         'trm_nbdev.engine.rerun._interrupted': ( '4_engine_room/rerun.html#_interrupted',
                                                                                  'trm_nbdev/engine/rerun.py'),
+                                        'trm_nbdev.engine.rerun._is_left': ( '4_engine_room/rerun.html#_is_left',
+                                                                             'trm_nbdev/engine/rerun.py'),
                                         'trm_nbdev.engine.rerun._notebook_folder': ( '4_engine_room/rerun.html#_notebook_folder',
                                                                                      'trm_nbdev/engine/rerun.py'),
                                         'trm_nbdev.engine.rerun._papermill_error': ( '4_engine_room/rerun.html#_papermill_error',
