@@ -86,6 +86,7 @@ SMOKE = Profile(
 # %% ../../nbs/4_engine_room/13_plan.ipynb #2d201619
 _searched6: dict[str, dict[str, Any]] = {
     BASE: dict(lr=4e-3, raw_curve=True),
+    'TRM multi-scale z': dict(lr=8e-3),
     'TRM single z': dict(lr=4e-3),
     'Direct pred': dict(lr=4e-3),
 }
