@@ -499,6 +499,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'trm_nbdev/engine/long_runs.py')},
             'trm_nbdev.engine.maze_maker': { 'trm_nbdev.engine.maze_maker._carve': ( '4_engine_room/maze_maker.html#_carve',
                                                                                      'trm_nbdev/engine/maze_maker.py'),
+                                             'trm_nbdev.engine.maze_maker._check': ( '4_engine_room/maze_maker.html#_check',
+                                                                                     'trm_nbdev/engine/maze_maker.py'),
                                              'trm_nbdev.engine.maze_maker._draw_batch': ( '4_engine_room/maze_maker.html#_draw_batch',
                                                                                           'trm_nbdev/engine/maze_maker.py'),
                                              'trm_nbdev.engine.maze_maker._draw_corridors': ( '4_engine_room/maze_maker.html#_draw_corridors',

@@ -30,14 +30,7 @@ def generate(
     perfect: bool = False,  # only one path from any cell to any other?
 ) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 tokens
     "Random mazes, no two of them equal or mirror images; `ValueError` when no new ones are found."
-    expect(Puzzles, n=n)
-    expect(Seed, seed=seed)
-    expect(maze.Side, side=side)
-    expect(Size, min_path=min_path)
-    if not 2 <= min_path <= side * side:
-        raise ValueError(f'min_path is {min_path}, expected 2 to {side * side}, the cells of a maze')
-    if perfect and side % 2 == 0:
-        raise ValueError(f'side is {side}, expected an odd number for a perfect maze')
+    _check(n, side, min_path, seed, perfect)
     draw_walls = _draw_corridors if perfect else _draw_walls
     rng, wasted = np.random.default_rng(seed), 0
     found: dict[bytes, np.ndarray] = {}
@@ -54,6 +47,18 @@ def generate(
     bar.close()
     questions = np.array(list(found.values())[:n])
     return questions, maze.solve_many(questions, side)[1]
+
+
+def _check(n: int, side: int, min_path: int, seed: int, perfect: bool) -> None:
+    "`ValueError` for mazes that cannot be meant."
+    expect(Puzzles, n=n)
+    expect(Seed, seed=seed)
+    expect(maze.Side, side=side)
+    expect(Size, min_path=min_path)
+    if not 2 <= min_path <= side * side:
+        raise ValueError(f'min_path is {min_path}, expected 2 to {side * side}, the cells of a maze')
+    if perfect and side % 2 == 0:
+        raise ValueError(f'side is {side}, expected an odd number for a perfect maze')
 
 # %% ../../nbs/4_engine_room/05_maze_maker.ipynb #425652f1
 _WALL_SHARES = (77, 129)  # of 256, the last excluded
