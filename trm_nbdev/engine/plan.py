@@ -93,10 +93,9 @@ _searched6: dict[str, dict[str, Any]] = {
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #4f66a13d
 _left = [row for row in ROWS['Table 3'] if row not in ('HRM, k=2, T=2', 'TRM, k=3, T=3')]  # those are in Table 1, too
-_one_seed = ['TRM multi-scale z', 'TRM single z', 'Direct pred', 'HRM, one supervision step']
-_one_seed += ['single pass, no hierarchical recursion', 'TRM, one supervision step']
+_one_seed = ['TRM multi-scale z', 'TRM single z', 'Direct pred']
 _quick_seeds = {
-    SUDOKU: dict.fromkeys([*_left, 'plain'], 0) | dict.fromkeys(_one_seed, 1),
+    SUDOKU: dict.fromkeys([*_left, *ROWS['HRM analysis'], 'plain'], 0) | dict.fromkeys(_one_seed, 1),
     'Maze-Hard': dict.fromkeys(FOUR_MODELS, 0),
     'ARC-AGI-1': dict.fromkeys(FOUR_MODELS, 0),
     'ARC-AGI-2': dict.fromkeys(FOUR_MODELS, 0),
