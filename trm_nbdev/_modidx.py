@@ -926,6 +926,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'trm_nbdev/engine/sudoku_maker.py'),
                                                'trm_nbdev.engine.sudoku_maker.hard_puzzle': ( '4_engine_room/sudoku_maker.html#hard_puzzle',
                                                                                               'trm_nbdev/engine/sudoku_maker.py'),
+                                               'trm_nbdev.engine.sudoku_maker.held_rows': ( '4_engine_room/sudoku_maker.html#held_rows',
+                                                                                            'trm_nbdev/engine/sudoku_maker.py'),
                                                'trm_nbdev.engine.sudoku_maker.invariants': ( '4_engine_room/sudoku_maker.html#invariants',
                                                                                              'trm_nbdev/engine/sudoku_maker.py'),
                                                'trm_nbdev.engine.sudoku_maker.make_puzzle': ( '4_engine_room/sudoku_maker.html#make_puzzle',

@@ -154,6 +154,7 @@ class SudokuData(BenchmarkData):
     n_valid: PuzzlesOr0 = 128  # puzzles; from real files fewer, if training leaves fewer
     n_test: Puzzles = 1000  # puzzles; from real files fewer, as copies of earlier puzzles are dropped
     seed: Seed = 0  # of the generator, or of the sample of rows
+    valid_of_test: bool = False  # validation puzzles from the real test.csv, never tested on, see `held_rows`
 
     benchmark = 'Sudoku-Extreme'
     puzzle: ClassVar[ModuleType] = sudoku
@@ -193,7 +194,9 @@ class SudokuData(BenchmarkData):
     def prepare(self) -> Splits:
         sizes = self.n_train, self.n_valid, self.n_test, self.seed
         if self.folder:
-            return sudoku_maker.sudoku_extreme(self.folder, *sizes)
+            return sudoku_maker.sudoku_extreme(self.folder, *sizes, self.valid_of_test)
+        if self.valid_of_test:
+            raise ValueError('valid_of_test is True, expected False: generated puzzles have no test.csv')
         return sudoku_maker.sudoku_splits(self.box, self.clues, *sizes)
 
     def augmentation(self) -> Augment:
@@ -204,7 +207,10 @@ class SudokuData(BenchmarkData):
 
     def specification(self) -> dict[str, Any]:
         # `clues` is an argument of the generator only
-        return super().specification() | ({'clues': None} if self.folder else {})
+        values = super().specification() | ({'clues': None} if self.folder else {})
+        if not self.valid_of_test:
+            del values['valid_of_test']  # as in the specifications of older runs
+        return values
 
 
 def _csv_files(folder: Path) -> list[Path]:
