@@ -1036,6 +1036,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'trm_nbdev/engine/tables.py'),
                                          'trm_nbdev.engine.tables.provenance': ( '4_engine_room/tables.html#provenance',
                                                                                  'trm_nbdev/engine/tables.py'),
+                                         'trm_nbdev.engine.tables.recorded_claims': ( '4_engine_room/tables.html#recorded_claims',
+                                                                                      'trm_nbdev/engine/tables.py'),
                                          'trm_nbdev.engine.tables.save_movie': ( '4_engine_room/tables.html#save_movie',
                                                                                  'trm_nbdev/engine/tables.py'),
                                          'trm_nbdev.engine.tables.save_picture': ( '4_engine_room/tables.html#save_picture',
