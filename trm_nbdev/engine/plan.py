@@ -86,6 +86,11 @@ SMOKE = Profile(
 # %% ../../nbs/4_engine_room/13_plan.ipynb #2d201619
 _searched6: dict[str, dict[str, Any]] = {
     BASE: dict(lr=4e-3, raw_curve=True),
+    'w/ ACT': dict(lr=4e-3),
+    'w/ separate fH, fL': dict(lr=8e-3),
+    'w/ 4-layers, n=3': dict(lr=2e-3),
+    'w/ T=2, n=2': dict(lr=4e-3),
+    'w/ 1-step gradient': dict(lr=8e-3),
     'TRM multi-scale z': dict(lr=8e-3),
     'TRM single z': dict(lr=4e-3),
     'Direct pred': dict(lr=4e-3),
