@@ -86,6 +86,7 @@ SMOKE = Profile(
 # %% ../../nbs/4_engine_room/13_plan.ipynb #2d201619
 _searched6: dict[str, dict[str, Any]] = {
     BASE: dict(lr=4e-3, raw_curve=True),
+    'HRM': dict(lr=2e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
     'w/ ACT': dict(lr=4e-3),
     'w/ separate fH, fL': dict(lr=8e-3),
     'w/ 4-layers, n=3': dict(lr=2e-3),
