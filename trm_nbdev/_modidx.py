@@ -527,6 +527,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'trm_nbdev/engine/memory.py')},
             'trm_nbdev.engine.page': { 'trm_nbdev.engine.page._order': ('4_engine_room/page.html#_order', 'trm_nbdev/engine/page.py'),
                                        'trm_nbdev.engine.page._read': ('4_engine_room/page.html#_read', 'trm_nbdev/engine/page.py'),
+                                       'trm_nbdev.engine.page._title': ('4_engine_room/page.html#_title', 'trm_nbdev/engine/page.py'),
                                        'trm_nbdev.engine.page.entry': ('4_engine_room/page.html#entry', 'trm_nbdev/engine/page.py'),
                                        'trm_nbdev.engine.page.main': ('4_engine_room/page.html#main', 'trm_nbdev/engine/page.py'),
                                        'trm_nbdev.engine.page.packed': ('4_engine_room/page.html#packed', 'trm_nbdev/engine/page.py'),

@@ -72,7 +72,15 @@ def shipped_entry(
         f'{record["parameters"]:,} parameters, trained on {data["train_puzzles"]:,} puzzles. '
         f'It solved {100 * test["exact"]:.1f} % of {test["puzzles"]:,} unseen puzzles of that kind ({data["name"]}).'
     )
-    return entry(model, dict(mlp='TRM-MLP', attention='TRM-Att')[model.config.mixer], about)
+    return entry(model, _title(model.config), about)
+
+
+def _title(c: TRMConfig) -> str:
+    "What distinguishes a model in the rows of Table 1."
+    mixer = dict(mlp='MLP over positions', attention='self-attention')[c.mixer]
+    layers = f'{c.layers} layers' if not c.answer_layers else f'two networks of {c.layers} and {c.answer_layers} layers'
+    gradient = '' if c.gradient == 'full' else ', 1-step gradient'
+    return f'{mixer}, {layers}, n={c.n}, T={c.T}{gradient}'
 
 # %% ../../nbs/4_engine_room/23_page.ipynb #4da1545d
 PAGE = Path(str(files('trm_nbdev') / 'page'))

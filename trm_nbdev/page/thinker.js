@@ -10,7 +10,7 @@
   const SURE = 3; // the halting logit at which `solve` stops: 95 %
   const PAUSE = 200; // milliseconds that a step takes at least, so that eyes can follow
   const COLOURS = '#ffffff #e4dcf2 #000000 #0074d9 #ff4136 #2ecc40 #ffdc00 #aaaaaa #f012be #ff851b #7fdbff #870c25'.split(' ');
-  const LETTERS = ['', '#', '', 'S', 'G', '•']; // of a maze's tokens
+  const LETTERS = ['', '', '', 'S', 'G', '•']; // of a maze's tokens; a wall is dark
   const range = n => Array.from({ length: n }, (_, i) => i);
   const breath = ms => new Promise(done => setTimeout(done, ms));
   const percent = logit => `${(100 / (1 + Math.exp(-logit))).toFixed(Math.abs(logit) > 5 ? 1 : 0)} %`;
@@ -113,7 +113,7 @@
         else classes.push('t-changed');
         if (marked && free && checked.solution && token !== checked.solution[i]) classes.push('t-wrong');
         if (before && before[i] !== token) classes.push('t-new');
-        const content = classes.includes('t-path') ? '' : text(rules.kind, token) || (classes.includes('t-changed') ? '·' : '');
+        const content = classes.includes('t-path') ? '' : text(rules.kind, token) || (classes.includes('t-changed') ? (rules.kind === 'maze' && token === Puzzles.WALL ? '#' : '·') : '');
         fill(cell, i, content, classes, sure ? sure[i] : 1);
         if (rules.kind === 'arc') Object.assign(cell.style, { background: COLOURS[token], opacity: sure ? 0.3 + 0.7 * sure[i] : 1 });
       });
@@ -355,12 +355,12 @@
       const turn = q => (Math.max(-10, Math.min(10, q)) * 9).toFixed(1);
       const point = (q, r) => [100 + r * Math.sin(q * Math.PI / 20), 96 - r * Math.cos(q * Math.PI / 20)].map(v => v.toFixed(1)).join(' ');
       const arc = (from, to, name) => `<path class="t-arc ${name}" d="M ${point(from, 76)} A 76 76 0 0 1 ${point(to, 76)}"/>`;
-      const label = q => `<text text-anchor="middle" x="${point(q, 90).split(' ')[0]}" y="${Number(point(q, 90).split(' ')[1]) + (Math.abs(q) === 10 ? 15 : 3)}">${q < 0 ? '−' : ''}${Math.abs(q)}</text>`;
+      const label = q => `<text text-anchor="middle" x="${point(q, 90).split(' ')[0]}" y="${Number(point(q, 90).split(' ')[1]) + (Math.abs(q) === 10 ? 13 : 3)}">${q < 0 ? '−' : ''}${Math.abs(q)}</text>`;
       const reading = results ? `logit ${signed(results[best].q)}: ${percent(results[best].q)} sure` : '';
       if (!parts.gauge.firstChild) {
         const dial = arc(-10, 0, '') + arc(0, SURE, 't-arc-likely') + arc(SURE, 10, 't-arc-sure') + [-10, -5, 0, SURE, 10].map(label).join('');
         const needle = '<line class="t-needle" x1="100" y1="96" x2="100" y2="34"/><circle class="t-pivot" cx="100" cy="96" r="4"/>';
-        parts.gauge.innerHTML = `${dial}<g></g>${needle}<text class="t-reading" x="100" y="122" text-anchor="middle"></text>`;
+        parts.gauge.innerHTML = `${dial}<g></g>${needle}<text class="t-reading" x="100" y="127" text-anchor="middle"></text>`;
       }
       const others = results ? results.filter((_, k) => k !== best) : [];
       parts.gauge.querySelector('g').innerHTML = others.map(r => `<line class="t-others" x1="100" y1="46" x2="100" y2="30" style="transform: rotate(${turn(r.q)}deg)"/>`).join('');
@@ -371,15 +371,15 @@
 
     function drawCurve(best) {
       const updates = Math.max(1, (entry.config.features === 'y' ? 0 : entry.config.n) * entry.config.T), steps = Math.max(4, history.length);
-      const x = k => 38 + 276 * (k + 0.5) / (steps * updates), y = r => 104 - 94 * (Math.log10(Math.max(r, 1e-5)) + 5) / 6;
+      const x = k => 50 + 264 * (k + 0.5) / (steps * updates), y = r => 104 - 94 * (Math.log10(Math.max(r, 1e-5)) + 5) / 6;
       const line = (moved, name) => (moved.length ? `<polyline class="${name}" points="${moved.map((r, k) => `${x(k).toFixed(1)},${y(r).toFixed(1)}`).join(' ')}"/>` : '');
       const levels = [10, 1, 0.1, 0.01, 0.001, 0.0001, 0.00001];
-      const grid = levels.map(r => `<line class="t-axis" x1="38" x2="314" y1="${y(r)}" y2="${y(r)}"/>` + (Math.log10(r) % 2 ? '' : `<text x="33" y="${y(r) + 4}" text-anchor="end">${r}</text>`));
+      const grid = levels.map(r => `<line class="t-axis" x1="50" x2="314" y1="${y(r)}" y2="${y(r)}"/>` + (Math.log10(r) % 2 ? '' : `<text x="45" y="${y(r) + 4}" text-anchor="end">${r}</text>`));
       const every = Math.ceil(steps / 12), marks = range(steps).filter(s => s % every === every - 1 || every === 1);
       const ends = marks.map(s => `<text x="${x((s + 0.5) * updates - 0.5)}" y="117" text-anchor="middle">${s + 1}</text>`);
       const others = chains.map((c, k) => (k === best ? '' : line(c.moved, 't-line-other')));
       const mine = chains[best] ? chains[best].moved : [];
-      parts.curve.innerHTML = [...grid, ...ends, '<text x="176" y="129" text-anchor="middle">step</text>', ...others, line(mine, 't-line')].join('');
+      parts.curve.innerHTML = [...grid, ...ends, '<text x="182" y="129" text-anchor="middle">step</text>', ...others, line(mine, 't-line')].join('');
       parts.curve.setAttribute('aria-label', mine.length ? `the last update moved z by ${mine[mine.length - 1].toPrecision(2)} of its length` : 'no update yet');
     }
 
@@ -397,7 +397,7 @@
         const place = parts.strip.children[k];
         place.className = `t-chain${parts.by.value === 'surest' ? (k === now.best ? ' t-chosen' : '') : r.tokens.join() === now.tokens.join() ? ' t-chosen' : ''}`;
         drawAnswer(place.firstChild, r.tokens, r.tokens.map((t, i) => r.p[i * entry.config.vocab_size + t]), null, true);
-        place.lastChild.textContent = `logit ${signed(r.q)}, ${r.steps} step${r.steps > 1 ? 's' : ''}`;
+        place.lastChild.textContent = `logit ${signed(r.q)}\n${r.steps} step${r.steps > 1 ? 's' : ''}`;
       });
     }
 
