@@ -193,11 +193,16 @@
     return { kind: 'maze', side, blank: Array(L).fill(FREE), parse, name, check, judge, symmetry, solve };
   }
 
-  // ---- ARC: a grid of colours, shown but not judged; token 0 is padding, 1 the end marker, k+2 the colour k
+  // ---- ARC: a grid of colours, whose solution must be given, 0 where it does not count; token 0 is padding, 1 the end marker, k+2 the colour k
 
   function arc(side) {
     const name = t => (t > 1 ? `colour ${t - 2}` : ['outside', 'edge'][t]);
-    const check = () => ({ good: true, text: '', solution: null }), judge = () => ({ right: null, text: '' });
+    const check = (tokens, solution = null) => ({ good: true, text: '', solution });
+    const judge = (question, tokens, solution) => {
+      if (!solution) return { right: null, text: '' };
+      const wrong = tokens.filter((t, i) => solution[i] && t !== solution[i]).length;
+      return { right: !wrong, text: wrong ? `Not solved: ${wrong} cell${wrong > 1 ? 's are' : ' is'} wrong.` : 'Solved.' };
+    };
     return { kind: 'arc', side, blank: Array(side * side).fill(0), name, check, judge };
   }
 

@@ -17,6 +17,7 @@
   const signed = x => (x < 0 ? '−' : '+') + Math.abs(x).toFixed(1);
 
   // Computes in this page. begin: a state for each question, perhaps from noise. step: another step for some of them.
+  // (An engine may also want to know of which example the questions are forms: a fourth argument of begin.)
   function here() {
     const loaded = new Map();
     return {
@@ -111,7 +112,7 @@
         else if (free && rules.kind === 'maze' && token === Puzzles.PATH) classes.push('t-path');
         else if (free && rules.kind !== 'maze') classes.push('t-said');
         else classes.push('t-changed');
-        if (marked && free && checked.solution && token !== checked.solution[i]) classes.push('t-wrong');
+        if (marked && free && checked.solution && checked.solution[i] && token !== checked.solution[i]) classes.push('t-wrong');
         if (before && before[i] !== token) classes.push('t-new');
         const content = classes.includes('t-path') ? '' : text(rules.kind, token) || (classes.includes('t-changed') ? (rules.kind === 'maze' && token === Puzzles.WALL ? '#' : '·') : '');
         fill(cell, i, content, classes, sure ? sure[i] : 1);
@@ -162,16 +163,16 @@
       parts.how.textContent = {
         sudoku: `Choose a cell; type 1 to ${rules.side}, or press a button. Arrows move, Delete empties a cell.`,
         maze: 'Click or drag to draw walls. Keys: arrows move, W or Space is a wall, S the start, G the goal.',
-        arc: 'The test input. The task is known to the model by its identifier.',
+        arc: 'A grid of colours. The model knows the rule by the identifier of the task.',
       }[rules.kind];
       const shade = '<b>Shade</b>: how sure the model is of a cell.';
       parts.legend.innerHTML = {
         sudoku: `Black: given. ${shade} A corner marks a wrong digit; purple, a given digit that the model changed.`,
         maze: `Blue: the path. ${shade} Purple: a cell that the model changed.`,
-        arc: '<b>Paleness</b>: how unsure the model is of a cell.',
+        arc: '<b>Paleness</b>: how unsure the model is of a cell. A corner marks a wrong one.',
       }[rules.kind];
       chooseModel(models[0]);
-      ask(rules.kind === 'arc' ? puzzles.examples[0][1] : rules.parse(puzzles.examples[0][1]));
+      askExample(0);
     }
 
     function chooseModel(model) {
@@ -191,10 +192,16 @@
       }
     }
 
+    // An example is a name, a puzzle, and perhaps its solution
+    function askExample(k) {
+      const [, puzzle, solution] = puzzles().examples[k];
+      ask(typeof puzzle === 'string' ? rules.parse(puzzle) : puzzle, solution);
+    }
+
     // Put another question
-    function ask(tokens) {
+    function ask(tokens, solution) {
       question = tokens.slice();
-      checked = rules.check(question);
+      checked = rules.check(question, solution);
       parts.word.textContent = checked.text + (checked.good || !checked.text ? '' : ' You may let the model think all the same.');
       parts.word.className = `t-word ${checked.good ? 't-good' : 't-bad'}`;
       drawQuestion();
@@ -267,13 +274,14 @@
       return range(K).map(k => ({ ...(k ? rules.symmetry(rng) : same), sure: false, steps: 0, moved: [] }));
     }
 
-    // One more step for every chain that is not sure yet, or, if none is left or `all`, for every chain
+    // One more step for every chain that is not sure yet, or, if `all`, for every chain
     async function step(all) {
       const now = epoch, V = entry.config.vocab_size;
       if (!task) {
         chains = makeChains();
-        task = await engine.begin(entry, chains.map(c => c.change(question)), noise);
+        task = await engine.begin(entry, chains.map(c => c.change(question)), noise, Number(parts.examples.value));
       }
+      if (now !== epoch) return;
       const which = range(chains.length).filter(k => all || !chains[k].sure);
       const results = await engine.step(task, which);
       if (now !== epoch) return;
@@ -293,6 +301,12 @@
       render();
     }
 
+    // The engine could not compute
+    function trouble(error) {
+      reset();
+      parts.verdict.textContent = `The model could not think: ${error.message}`;
+    }
+
     const finished = () => history.length >= Number(parts.limit.value) || (history.length > 0 && parts.stop.checked && chains.every(c => c.sure));
 
     async function run() {
@@ -301,12 +315,14 @@
       running = true;
       const now = epoch;
       render();
-      while (running && now === epoch && !finished()) {
-        const begun = performance.now();
-        await step(false);
-        await breath(Math.max(0, PAUSE - (performance.now() - begun)));
-      }
-      if (now === epoch) { running = false; render(); }
+      try {
+        while (running && now === epoch && !finished()) {
+          const begun = performance.now();
+          await step(false);
+          await breath(Math.max(0, PAUSE - (performance.now() - begun)));
+        }
+        if (now === epoch) { running = false; render(); }
+      } catch (error) { trouble(error); }
     }
 
     // The answer that is chosen after a step: tokens, their probabilities, and the surest chain
@@ -408,17 +424,14 @@
     for (const type of ['pointerdown', 'pointermove']) parts.question.addEventListener(type, onPointer);
     for (const type of ['pointerup', 'pointercancel']) place.addEventListener(type, onPointer);
     parts.models.onchange = () => chooseModel(kinds.get(entry.puzzle.key)[parts.models.value]);
-    parts.examples.onchange = () => {
-      const tokens = puzzles().examples[parts.examples.value][1];
-      ask(rules.kind === 'arc' ? tokens : rules.parse(tokens));
-    };
+    parts.examples.onchange = () => askExample(parts.examples.value);
     parts.random.onclick = () => {
       const { random } = puzzles(), tokens = rules.parse(random[Math.floor(Math.random() * random.length)]);
       ask(rules.symmetry(Math.random).change(tokens));
     };
     parts.clear.onclick = () => ask(rules.blank);
     parts.run.onclick = run;
-    parts.one.onclick = () => step(true);
+    parts.one.onclick = () => step(true).catch(trouble);
     parts.again.onclick = () => { noise = 0; reset(); };
     parts.noise.onclick = () => { noise++; reset(); run(); };
     parts.back.oninput = () => { shown = Number(parts.back.value); render(); };
