@@ -70,7 +70,7 @@ def test_a_shipped_model_computes_in_the_page_what_it_computes_in_pytorch(name):
     "In float64: the recursion magnifies the rounding of float32, until two ways to add up the same numbers differ."
     model = load_model(name)
     key = puzzle_of(model.config)['key']
-    texts = SHELF[key]['random'][:2] + [SHELF[key]['examples'][2][1]]  # and one that is impossible
+    texts = SHELF[key]['random'][:1] + [SHELF[key]['examples'][2][1]]  # and one that is impossible
     questions = np.array([['.123456789'.index(c) + 1 for c in t] if name[0] == 's' else _maze(t) for t in texts])
     assert largest_difference(model, questions, 16) < 1e-6
 
