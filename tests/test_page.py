@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import CHROMIUM, ROOT, needs_chromium
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from trm_nbdev.baselines import VARIANTS
@@ -25,9 +25,7 @@ from trm_nbdev.puzzles import maze, sudoku
 from trm_nbdev.thinking_longer import choose_answer
 
 NODE = shutil.which('node')
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 needs_node = pytest.mark.skipif(NODE is None, reason='no node, which runs JavaScript outside a browser')
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium')
 REPLAY = runpy.run_path(str(ROOT / 'tools' / 'replay.py'))
 SHELF = json.loads((page.PAGE / 'puzzles.json').read_text(encoding='utf-8'))
 SMALL = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2)

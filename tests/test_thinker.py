@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import CHROMIUM, needs_chromium
 from playwright.sync_api import sync_playwright
-from test_page import CHROMIUM, needs_chromium
-from test_page import SMALL as USUAL
 
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine.thinker import Thinker, watched_step
 from trm_nbdev.engine.weights import load_model
-from trm_nbdev.model import TRM
+from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.puzzles.arc_maker import made_splits
 from trm_nbdev.tokens import PuzzleSet
 
-SMALL = replace(USUAL, n_sup=3)
+SMALL = TRMConfig(vocab_size=8, seq_len=36, hidden_size=16, heads=2, multiple=16, n=2, T=2, n_sup=3)
 PNG = b'\x89PNG\r\n\x1a\n'
 
 
