@@ -78,7 +78,7 @@ class _Task:
 # %% ../../nbs/4_engine_room/25_thinker.ipynb #42f8d638
 def _picture(model: TRM, question: np.ndarray, label: np.ndarray | None, identifier: int) -> Figure:
     "How the model answers; without a label, nothing is marked as wrong."
-    answers, puzzle = think(model, question[None], np.array([identifier])), puzzle_of(model.config)
+    answers, puzzle = think(model, question[None], np.array([identifier]), batch_size=1), puzzle_of(model.config)
     steps, q = answers.tokens[:, 0], answers.q[:, 0]
     shown = [0, *np.flatnonzero((steps[1:] != steps[:-1]).any(axis=1)) + 1]
     titles = [f'step {s + 1}: {100 / (1 + np.exp(-q[s])):.0f} %' for s in shown]

@@ -167,7 +167,7 @@
       }[rules.kind];
       const shade = '<b>Shade</b>: how sure the model is of a cell.';
       parts.legend.innerHTML = {
-        sudoku: `Black: given. ${shade} A corner marks a wrong digit; purple, a given digit that the model changed.`,
+        sudoku: `Bold: given. ${shade} A corner marks a wrong digit; purple, a given digit that the model changed.`,
         maze: `Blue: the path. ${shade} Purple: a cell that the model changed.`,
         arc: '<b>Paleness</b>: how unsure the model is of a cell. A corner marks a wrong one.',
       }[rules.kind];
@@ -395,7 +395,7 @@
       const ends = marks.map(s => `<text x="${x((s + 0.5) * updates - 0.5)}" y="117" text-anchor="middle">${s + 1}</text>`);
       const others = chains.map((c, k) => (k === best ? '' : line(c.moved, 't-line-other')));
       const mine = chains[best] ? chains[best].moved : [];
-      parts.curve.innerHTML = [...grid, ...ends, '<text x="182" y="129" text-anchor="middle">step</text>', ...others, line(mine, 't-line')].join('');
+      parts.curve.innerHTML = [...grid, ...ends, '<text x="182" y="128" text-anchor="middle">step</text>', ...others, line(mine, 't-line')].join('');
       parts.curve.setAttribute('aria-label', mine.length ? `the last update moved z by ${mine[mine.length - 1].toPrecision(2)} of its length` : 'no update yet');
     }
 
