@@ -296,3 +296,47 @@ def test_an_impossible_puzzle_may_be_thought_about_and_everything_can_be_pressed
     press(shown, 'Think')
     assert verdict(shown).startswith(('Wrong', 'Not solved'))
     assert 'learned nothing' in shown.locator('[data-is=about]').inner_text()
+
+
+# The contrast of each text with what lies behind it, as WCAG 2 defines it: at least 4.5, or 3 if the text is large.
+PALE = """() => {
+    const brush = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+    const paint = colour => { brush.fillStyle = colour; brush.fillRect(0, 0, 1, 1); };
+    const light = () => [...brush.getImageData(0, 0, 1, 1).data].slice(0, 3)
+        .map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const pale = [];
+    for (const e of document.querySelectorAll('main *')) {
+        const text = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join('');
+        if (!text || !e.checkVisibility() || e.disabled || e.closest('option')) continue;
+        const style = getComputedStyle(e), behind = [];
+        for (let up = e; up; up = up.parentElement) behind.unshift(getComputedStyle(up).backgroundColor);
+        behind.forEach(paint);
+        const ground = light();
+        paint(e.closest('svg') ? style.fill : style.color);
+        const [dark, bright] = [ground, light()].sort((a, b) => a - b), ratio = (bright + 0.05) / (dark + 0.05);
+        const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 600;
+        if (ratio < (large ? 3 : 4.5)) pale.push(`${e.className.baseVal ?? e.className} ${text}: ${ratio.toFixed(2)}`);
+    }
+    return pale;
+}"""
+
+
+@needs_chromium
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_text_stands_out_from_what_is_behind_it(scheme, browser, file):
+    shown = browser.new_page(viewport=dict(width=1280, height=900), color_scheme=scheme)
+    shown.goto(file.as_uri())
+    assert shown.evaluate(PALE) == []
+    for model in ('MLP over positions, 2 layers, n=6, T=3', 'untrained'):  # a changed digit, wrong digits
+        shown.locator('[data-is=models]').select_option(label=model)
+        shown.locator('[data-is=examples]').select_option(index=2 if model != 'untrained' else 0)
+        press(shown, 'One step')
+        shown.wait_for_function('document.querySelector("[data-is=when]").textContent.startsWith("Step 1.")')
+        assert shown.locator('.t-changed, .t-wrong').count()
+        assert shown.evaluate(PALE) == []
+    press(shown, '8×8 maze')
+    press(shown, 'One step')
+    shown.wait_for_function('document.querySelector("[data-is=when]").textContent.startsWith("Step 1.")')
+    assert shown.evaluate(PALE) == []
+    shown.close()

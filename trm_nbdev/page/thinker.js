@@ -1,10 +1,7 @@
 // The interface: an editor for puzzles, an answer that changes step by step, and a look inside the model.
 // Thinker.mount(place, manifest, engine) brings to life what thinker.html puts into `place`. The manifest says which models
 // and puzzles there are. The engine computes: `Thinker.here()` in this page, or another that has the same two functions.
-(function (root, define) {
-  if (typeof module === 'object' && module.exports) module.exports = define(require('./trm.js'), require('./puzzles.js'));
-  else root.Thinker = define(root.TRM, root.Puzzles);
-})(typeof self === 'undefined' ? this : self, function (TRM, Puzzles) {
+self.Thinker = (function (TRM, Puzzles) {
   'use strict';
 
   const SURE = 3; // the halting logit at which `solve` stops: 95 %
@@ -442,4 +439,4 @@
   }
 
   return { mount, here };
-});
+})(self.TRM, self.Puzzles);
