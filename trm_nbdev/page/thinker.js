@@ -239,7 +239,7 @@ self.Thinker = (function (TRM, Puzzles) {
 
     let drawing = null; // the token that a drag draws
     function onPointer(event) {
-      if (event.type === 'pointerup' || event.type === 'pointercancel') { drawing = null; return; }
+      if (!event.buttons) { drawing = null; return; } // released, perhaps outside
       const under = document.elementFromPoint(event.clientX, event.clientY), cell = under && under.closest('.t-question [data-at]');
       if (!cell || !parts.question.contains(cell)) return;
       const i = Number(cell.dataset.at);
@@ -418,8 +418,7 @@ self.Thinker = (function (TRM, Puzzles) {
 
     const puzzles = () => manifest.puzzles[entry.puzzle.key];
     parts.question.addEventListener('keydown', onKey);
-    for (const type of ['pointerdown', 'pointermove']) parts.question.addEventListener(type, onPointer);
-    for (const type of ['pointerup', 'pointercancel']) place.addEventListener(type, onPointer);
+    for (const type of ['pointerdown', 'pointermove', 'pointerup', 'pointercancel']) parts.question.addEventListener(type, onPointer);
     parts.models.onchange = () => chooseModel(kinds.get(entry.puzzle.key)[parts.models.value]);
     parts.examples.onchange = () => askExample(parts.examples.value);
     parts.random.onclick = () => {
