@@ -109,10 +109,10 @@ self.Thinker = (function (TRM, Puzzles) {
         else if (free && rules.kind === 'maze' && token === Puzzles.PATH) classes.push('t-path');
         else if (free && rules.kind !== 'maze') classes.push('t-said');
         else classes.push('t-changed');
-        if (marked && free && checked.solution && checked.solution[i] && token !== checked.solution[i]) classes.push('t-wrong');
+        if (marked && sure && free && checked.solution && checked.solution[i] && token !== checked.solution[i]) classes.push('t-wrong');
         if (before && before[i] !== token) classes.push('t-new');
         const content = classes.includes('t-path') ? '' : text(rules.kind, token) || (classes.includes('t-changed') ? (rules.kind === 'maze' && token === Puzzles.WALL ? '#' : '·') : '');
-        fill(cell, i, content, classes, sure ? sure[i] : 1);
+        fill(cell, i, content, classes, sure ? sure[i] : 0);
         if (rules.kind === 'arc') Object.assign(cell.style, { background: COLOURS[token], opacity: sure ? 0.3 + 0.7 * sure[i] : 1 });
       });
       grid.dataset.tokens = tokens.join(' ');
