@@ -90,6 +90,7 @@ _searched6: dict[str, dict[str, Any]] = {
     'w/ ACT': dict(lr=4e-3),
     'w/ separate fH, fL': dict(lr=8e-3),
     'w/ 4-layers, n=3': dict(lr=2e-3),
+    'w/ self-attention': dict(lr=4e-3),
     'w/ T=2, n=2': dict(lr=4e-3),
     'w/ 1-step gradient': dict(lr=8e-3),
     'TRM multi-scale z': dict(lr=8e-3),
