@@ -100,7 +100,7 @@ _searched6: dict[str, dict[str, Any]] = {
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #4f66a13d
 _left = [row for row in ROWS['Table 3'] if row not in ('HRM, k=2, T=2', 'TRM, k=3, T=3')]  # those are in Table 1, too
-_one_seed = ['TRM multi-scale z', 'TRM single z', 'Direct pred']
+_one_seed = ['TRM multi-scale z', 'TRM single z', 'Direct pred', 'TRM, convolution']
 _quick_seeds = {
     SUDOKU: dict.fromkeys([*_left, *ROWS['HRM analysis'], 'plain'], 0) | dict.fromkeys(_one_seed, 1),
     'Maze-Hard': dict.fromkeys(FOUR_MODELS, 0),
