@@ -23,10 +23,10 @@ model = load_model('{name}')
 
 | | |
 |---|---|
-| model | {mixer}, width {model[hidden_size]}, {model[layers]} layers, n={model[n]}, T={model[T]} |
+| model | {mixer}, width {model[hidden_size]}, {model[layers]} layers, n={model[n]}, T={model[T]}, {gradient} |
 | parameters | {parameters:,} |
 | training puzzles | {data[train_puzzles]:,} of `{data[name]}`: {difficulty}; {augmentation} |
-| training | {how[steps]:,} steps of {how[batch_size]} samples |
+| training | {steps:,} steps of {how[batch_size]} samples |
 | time | {minutes:.1f} minutes on {threads}, {machine[processor]} |
 | seeds | one training, seed {seed} |
 | test puzzles solved | {test[solved]:,} of {test[puzzles]:,}: {exact:.1f} %, 95 % interval {low:.1f} to {high:.1f} % |
@@ -74,6 +74,8 @@ def card(name: str, record: dict[str, Any]) -> str:
         high=100 * test['high'],
         wrong=test['puzzles'] - test['solved'],
         minutes=record['seconds']['training'] / 60,
+        steps=record['curve'][-1]['step'],  # it may have ended early
+        gradient='1-step gradient' if record['model']['gradient'] == 'one-step' else 'full gradient',
     )
     return CARD.format_map(record | words(record) | numbers | {'name': name})
 

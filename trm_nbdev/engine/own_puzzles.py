@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import expit
 
 from ..checks import Repeats, expect
+from .page import BOXES
 from .sudoku_solver import check_clues
 from .weights import load_model, shipped_models
 from ..model import TRM
@@ -128,7 +129,7 @@ class OwnMaze:
 Own = OwnSudoku | OwnMaze
 
 # %% ../../nbs/4_engine_room/24_own_puzzles.ipynb #cad2aeba
-_BOXES: dict[int, sudoku.Box] = {16: (2, 2), 36: (2, 3), 64: (2, 4), 81: (3, 3)}  # cells -> rows and columns of a box
+_BOXES = {side * side: box for side, box in BOXES.items()}  # cells -> rows and columns of a box
 _EXPECTED = 'expected a Sudoku of 16, 36, 64 or 81 cells, or a square maze with # S G'
 
 

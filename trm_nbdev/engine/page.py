@@ -72,7 +72,7 @@ def shipped_entry(
         f'{record["parameters"]:,} parameters, trained on {data["train_puzzles"]:,} puzzles. '
         f'It solved {100 * test["exact"]:.1f} % of {test["puzzles"]:,} unseen puzzles of that kind ({data["name"]}).'
     )
-    return entry(model, _title(model.config), about)
+    return entry(model, f'{_title(model.config)} (trained on {data["name"]})', about)
 
 
 def _title(c: TRMConfig) -> str:
