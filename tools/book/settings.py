@@ -1,0 +1,17 @@
+"Where the book's sources lie, and what settings.ini says of the place where it is published."
+
+from configparser import ConfigParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NBS = ROOT / 'nbs'
+RESULTS = ROOT / 'results'
+_ini = ConfigParser(delimiters=['='])
+_ini.read(ROOT / 'settings.ini', encoding='utf-8')
+SETTINGS = _ini['DEFAULT']
+
+
+def on_code_host(path: Path) -> str:
+    "The address of a file of the checkout at the code host; '' where settings.ini names none."
+    host = SETTINGS['git_url'].rstrip('/')
+    return f'{host}/blob/{SETTINGS["branch"]}/{path.relative_to(ROOT).as_posix()}' if host else ''
