@@ -24,12 +24,12 @@ HERO = 'solve.html'  # the page in which a model solves your puzzle, on top of t
 PART = re.compile(r'\| \*\*(\d\. .+?)\*\*: (.+?) \| (.+?) \|')
 
 
-def write_notebooks(src: Path, only: str = '') -> set[Path]:
-    "Write the page of each notebook whose place matches `only`; returns the other files that they link to."
+def write_notebooks(src: Path) -> set[Path]:
+    "Write the page of each notebook; returns the other files that they link to."
     needed = set[Path]()
     for notebook, place in pages().items():
         source = source_of(notebook)
-        if notebook.suffix != '.ipynb' or pages()[source] != place or not re.match(only, place):
+        if notebook.suffix != '.ipynb' or pages()[source] != place:
             continue
         nb, links = page(source, place)
         if place == 'index.ipynb':
@@ -73,7 +73,8 @@ def write_parts(src: Path):
         body = toctree(chapters, ':maxdepth: 1\n').source
         (src / folder / 'index.md').write_text(f'# {title}\n\n> {subtitle[0].upper()}{subtitle[1:]}\n\n{body}\n', encoding='utf-8')
     folder = src / 'results'
-    names = sorted(p.relative_to(folder).with_suffix('').as_posix() for s in ('md', 'ipynb') for p in folder.rglob(f'*.{s}'))
+    files = [*folder.glob('*/README.md'), *folder.glob('*/notebooks/*.ipynb')]
+    names = sorted(path.relative_to(folder).with_suffix('').as_posix() for path in files)
     text = '# Tables, pictures, records\n\n> What the experiments left behind, by profile\n\n'
     (folder / 'index.md').write_text(text + toctree(names, ':maxdepth: 1\n').source + '\n', encoding='utf-8')
 
@@ -87,8 +88,6 @@ def write_needed(src: Path, needed: set[Path]):
             (src / place).parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == '.md':
                 links, text = Linker(path, place), path.read_text(encoding='utf-8')
-                if not text.startswith('# '):
-                    text = f'# {path.parent.name}: {path.stem}\n\n{text}'
                 (src / place).write_text(link_names(links(text), ''), encoding='utf-8')
                 needed |= links.needed
             else:

@@ -56,32 +56,37 @@ class Module:
         "The comment behind a parameter: at the end of a line on which it stands, its first or its last."
         return self.comments.get(node.lineno, '') or self.comments.get(node.end_lineno, '')
 
-    def code(self, node: ast.AST | None) -> str:
-        return ast.get_source_segment(self.text, node) or '' if node else ''
+    def lines(self, node: ast.stmt) -> list[str]:
+        "The source of a definition."
+        return self.text.splitlines()[node.lineno - 1 : node.end_lineno]
 
     def rows(self, node: ast.stmt) -> list[Row]:
         "The docments of a function, or of a class: its fields, else what is passed to build it."
         if isinstance(node, ast.ClassDef):
             fields = [f for f in node.body if isinstance(f, ast.AnnAssign) and isinstance(f.target, ast.Name)]
             init = [f for f in node.body if isinstance(f, Function) and f.name == '__init__']
-            return [Row(f.target.id, self.code(f.annotation), self.code(f.value), self.comment(f)) for f in fields] or [row for f in init for row in self.rows(f)]
+            return [Row(f.target.id, _source(f.annotation), _source(f.value), self.comment(f)) for f in fields] or [row for f in init for row in self.rows(f)]
         if not isinstance(node, Function):
             return []
         given = node.args
         positional = [*given.posonlyargs, *given.args]
         defaults = [None] * (len(positional) - len(given.defaults)) + given.defaults + given.kw_defaults
         all_args = [*positional, *given.kwonlyargs]
-        rows = [Row(a.arg, self.code(a.annotation), self.code(d), self.comment(a)) for a, d in zip(all_args, defaults, strict=True)]
+        rows = [Row(a.arg, _source(a.annotation), _source(d), self.comment(a)) for a, d in zip(all_args, defaults, strict=True)]
         stars = [(a, s) for a, s in ((given.vararg, '*'), (given.kwarg, '**')) if a]
-        rows += [Row(s + a.arg, self.code(a.annotation), '', self.comment(a)) for a, s in stars]
+        rows += [Row(s + a.arg, _source(a.annotation), '', self.comment(a)) for a, s in stars]
         return [row for row in rows if row.name not in ('self', 'cls')]
 
     def returned(self, node: ast.stmt) -> str:
         "What a function returns, in a line of Markdown; '' if it returns nothing or says nothing."
         if not isinstance(node, Function) or not node.returns:
             return ''
-        kind, comment = self.code(node.returns), self.comments.get(node.returns.end_lineno, '')
+        kind, comment = _source(node.returns), self.comments.get(node.returns.end_lineno, '')
         return '' if kind == 'None' else f'Returns `{kind}`' + f': {comment}' * bool(comment)
+
+
+def _source(node: ast.AST | None) -> str:
+    return ast.unparse(node) if node else ''
 
 
 def _names(node: ast.stmt) -> list[str]:
@@ -193,7 +198,7 @@ def _entry(m: Module, name: str, node: ast.stmt, chapter: str) -> str:
     code = f'<a class="to-code" href="../{chapter.replace(".ipynb", ".html")}#{m.cell(node)}">code</a>'
     parts = [_docstring(node), table(m.rows(node)), m.returned(node)]
     if kind == 'data':
-        lines = m.code(node).splitlines()
+        lines = m.lines(node)
         parts = ['```python\n' + '\n'.join([*lines[:SHOWN], *['# …'] * (len(lines) > SHOWN)]) + '\n```']
     parts += [_described('method', f, m, f'{f.name}') for f in _methods(node)] + [code]
     return _directive(kind, name + _signature(m, node), '\n\n'.join(filter(None, parts)), 5)

@@ -30,11 +30,14 @@ html_baseurl = SETTINGS['doc_host'] and SETTINGS['doc_host'] + SETTINGS['doc_bas
 html_static_path = [str(Path(__file__).parent / 'static')]
 html_css_files = ['book.css']
 html_copy_source = False
+html_use_index = html_domain_indices = False  # the sidebar lists modules and names
 html_show_sourcelink = False
+html_context = {'default_mode': 'auto'}  # dark where the reader's system is
 html_last_updated_fmt = None
 html_theme_options = {
     'show_navbar_depth': 1,
     'show_toc_level': 2,
+    'navbar_persistent': [],  # the search stands in the sidebar
     'use_download_button': False,
     'use_fullscreen_button': False,
     'pygments_light_style': 'a11y-high-contrast-light',

@@ -34,7 +34,17 @@ def pages() -> dict[Path, str]:
     for path in executed:
         if path == source_of(NBS / '3_experiments' / path.name):
             places[path] = f'3_experiments/{path.name}'
+    for path in RESULTS.glob('*/[!R]*.md'):  # a table, which the notebook that made it shows
+        if notebook := notebook_of(path, executed):
+            places[path] = places[notebook]
     return places | {ROOT / 'README.md': 'index.ipynb'}
+
+
+def notebook_of(table: Path, executed: list[Path]) -> Path | None:
+    "The notebook whose name a table's name begins with, else that of the results."
+    mine = [path for path in executed if path.parent.parent == table.parent]
+    named = [path for path in mine if f'{table.stem}_'.startswith(f'{path.stem}_')]
+    return max(named, key=lambda path: len(path.stem), default=table.parent / 'notebooks' / 'results.ipynb') if mine else None
 
 
 def source_of(notebook: Path) -> Path:
