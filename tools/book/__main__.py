@@ -5,7 +5,6 @@ A link that leads nowhere, or any other warning of Sphinx, is an error.
 """
 
 import argparse
-import os
 import re
 import shutil
 import sys
@@ -21,6 +20,7 @@ from settings import NBS, ROOT
 from sphinx.cmd.build import build_main
 
 HERO = 'solve.html'  # the page in which a model solves your puzzle, on top of the front page
+LEFTOVERS = shutil.ignore_patterns('*webpack-macros.html', '*.map', '*.po', '*.mo', '.buildinfo')  # of theme and Sphinx
 PART = re.compile(r'\| \*\*(\d\. .+?)\*\*: (.+?) \| (.+?) \|')
 
 
@@ -71,12 +71,14 @@ def write_parts(src: Path):
     for folder, title, subtitle, chapters in parts_of(nbformat.read(NBS / 'index.ipynb', as_version=4)):
         (src / folder).mkdir(exist_ok=True)
         body = toctree(chapters, ':maxdepth: 1\n').source
-        (src / folder / 'index.md').write_text(f'# {title}\n\n> {subtitle[0].upper()}{subtitle[1:]}\n\n{body}\n', encoding='utf-8')
-    folder = src / 'results'
-    files = [*folder.glob('*/README.md'), *folder.glob('*/notebooks/*.ipynb')]
-    names = sorted(path.relative_to(folder).with_suffix('').as_posix() for path in files)
+        (src / folder / 'index.md').write_text(
+            f'# {title}\n\n> {subtitle[0].upper()}{subtitle[1:]}\n\n{body}\n', encoding='utf-8'
+        )
+    results = src / 'results'
+    files = [*results.glob('*/README.md'), *results.glob('*/notebooks/*.ipynb')]
+    names = sorted(path.relative_to(results).with_suffix('').as_posix() for path in files)
     text = '# Tables, pictures, records\n\n> What the experiments left behind, by profile\n\n'
-    (folder / 'index.md').write_text(text + toctree(names, ':maxdepth: 1\n').source + '\n', encoding='utf-8')
+    (results / 'index.md').write_text(text + toctree(names, ':maxdepth: 1\n').source + '\n', encoding='utf-8')
 
 
 def write_needed(src: Path, needed: set[Path]):
@@ -111,16 +113,18 @@ def stage(src: Path, extra: Path):
 def build(work: Path, out: Path) -> int:
     "Make the site; returns the exit status."
     shutil.rmtree(work, ignore_errors=True)
+    stage(work / 'src', work / 'site')
+    options = ['--quiet', '--fail-on-warning', '--jobs', 'auto', '--builder', 'html']
+    folders = ['--doctree-dir', str(work / 'doctrees'), '--conf-dir', str(Path(__file__).parent)]
+    status = build_main([*options, *folders, str(work / 'src'), str(work / 'site')])
     shutil.rmtree(out, ignore_errors=True)
-    stage(work / 'src', work / 'extra')
-    conf = str(Path(__file__).parent)
-    options = '--quiet', '--fail-on-warning', '--jobs', 'auto', '--doctree-dir', str(work / 'doctrees'), '--conf-dir', conf
-    status = build_main([*options, '--builder', 'html', str(work / 'src'), str(out)])
-    shutil.copytree(work / 'extra', out, dirs_exist_ok=True)
+    shutil.copytree(work / 'site', out, ignore=LEFTOVERS)
     return status
 
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default=ROOT / '_docs')
-    sys.exit(build(ROOT / 'build' / 'book', parser.parse_args().out))
+    parser.add_argument('--out', type=Path, default=ROOT / '_docs', help='the site (default: _docs)')
+    parser.add_argument('--work', type=Path, default=ROOT / 'build' / 'book', help='for what Sphinx reads and keeps')
+    args = parser.parse_args()
+    sys.exit(build(args.work.resolve(), args.out.resolve()))

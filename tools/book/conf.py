@@ -41,7 +41,7 @@ html_theme_options = {
     'use_download_button': False,
     'use_fullscreen_button': False,
     'pygments_light_style': 'a11y-high-contrast-light',
-    'pygments_dark_style': 'a11y-high-contrast-dark',
+    'pygments_dark_style': 'github-dark',
 }
 if SETTINGS['git_url']:
     html_theme_options |= {'repository_url': SETTINGS['git_url'], 'use_repository_button': True}

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
-from api import documented, link_names, parameter_tables
+from api import folded_definitions, link_names
+from docments import documented
 from nbformat import NotebookNode
 from records import with_records
 from settings import NBS, RESULTS, ROOT, on_code_host
@@ -44,7 +45,11 @@ def notebook_of(table: Path, executed: list[Path]) -> Path | None:
     "The notebook whose name a table's name begins with, else that of the results."
     mine = [path for path in executed if path.parent.parent == table.parent]
     named = [path for path in mine if f'{table.stem}_'.startswith(f'{path.stem}_')]
-    return max(named, key=lambda path: len(path.stem), default=table.parent / 'notebooks' / 'results.ipynb') if mine else None
+    return (
+        max(named, key=lambda path: len(path.stem), default=table.parent / 'notebooks' / 'results.ipynb')
+        if mine
+        else None
+    )
 
 
 def source_of(notebook: Path) -> Path:
@@ -126,7 +131,7 @@ def anchors(cell: NotebookNode, module: str, folded: bool) -> list[NotebookNode]
     names = [name for name in documented(module) if documented(module)[name] == cell.id]
     if not names:
         return []
-    tables = parameter_tables(module, names) if folded else ''
+    tables = folded_definitions(module, names) if folded else ''
     return [nbformat.v4.new_markdown_cell(f'<span id="{cell.id}"></span>\n\n{tables}'.strip())]
 
 
@@ -142,7 +147,13 @@ def show_output(output: NotebookNode, links: Callable[..., str]):
 def about_profile(source: Path) -> str:
     "Under the title of an executed notebook: whose numbers these are, and where there are others."
     profile, *_ = source.relative_to(RESULTS).parts
-    others = [p for p in RESULTS.glob(f'*/notebooks/{source.name}') if p != source]
-    links = [f'[*{p.parent.parent.name}*]({os.path.relpath(p, source.parent)})' for p in sorted(others)]
-    tables = f'[All its tables and pictures](../README.md) are on one page. ' * (source.parent.parent / 'README.md').is_file()
-    return f':::{{note}}\nExecuted with the profile **{profile}**. {tables}' + f'With other profiles: {", ".join(links)}.' * bool(links) + '\n:::'
+    others = [path for path in sorted(RESULTS.glob(f'*/notebooks/{source.name}')) if path != source]
+    links = [f'[{p.parent.parent.name}]({os.path.relpath(p, source.parent)})' for p in others]
+    lines = [
+        ':::{note}',
+        f'Executed with the profile **{profile}**.',
+        '[All its tables and pictures](../README.md) are on one page.',
+        f'The same notebook with other profiles: {", ".join(links)}.' if links else '',
+        ':::',
+    ]
+    return '\n'.join(filter(None, lines))

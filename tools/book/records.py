@@ -1,6 +1,5 @@
 "Links from the numbers of a page of results to the records that they come from."
 
-import json
 import os
 import re
 import shutil
@@ -52,13 +51,13 @@ def with_records(nb: NotebookNode, source: Path, place: str) -> NotebookNode:
 def link_table(html: str, records: Records, base: str, names: count) -> str:
     "A table with a link, or a button that opens several, in each cell that was computed from records."
     soup = BeautifulSoup(html, 'html.parser')
-    caption = soup.caption.get_text()
-    columns = columns_of(soup.thead)
-    for line in soup.tbody.find_all('tr'):
+    caption, head, *lines = soup.select('caption, thead, tbody tr')
+    columns = columns_of(head)
+    for line in lines:
         cells = line.find_all(['th', 'td'])
         entries = dict(zip(columns, (cell.get_text() for cell in cells), strict=True))
         for side in dict.fromkeys(side for side, _ in columns):
-            if found := found_records(caption, side, list(entries.values()), records):
+            if found := found_records(caption.get_text(), side, list(entries.values()), records):
                 name = f'records-{next(names)}'
                 ours = [c for c, (s, column) in zip(cells, columns, strict=True) if s == side and from_records(column)]
                 ours = [c for c in ours if c.get_text() not in NO_NUMBER]
@@ -68,7 +67,9 @@ def link_table(html: str, records: Records, base: str, names: count) -> str:
 
 def columns_of(head: Tag) -> list[tuple[str, str]]:
     "Side and name of each column: a head has one line or, with sides, two."
-    *above, below = [[(c.get_text(), int(c.get('colspan', 1))) for c in line.find_all('th')] for line in head.find_all('tr')]
+    *above, below = [
+        [(c.get_text(), int(str(c.get('colspan') or 1))) for c in line.find_all('th')] for line in head.find_all('tr')
+    ]
     sides = [text for line in above for text, span in line for _ in range(span)] or [''] * len(below)
     return [(side.strip(), text) for side, (text, _) in zip(sides, below, strict=True)]
 
@@ -97,19 +98,17 @@ def add_links(soup: BeautifulSoup, cells: list[Tag], records: list[dict], base: 
     "Put a link into each cell; for several records a button, and the list that it opens."
     links = {record['id']: f'{base}/{record["id"]}.json' for record in records}
     for cell in cells:
-        several = len(links) > 1
-        new = soup.new_tag('button' if several else 'a', attrs={'class': 'record'})
-        if several:
-            new['popovertarget'] = name
+        if len(links) == 1:
+            cell.append(new_tag(soup, 'a', 'record', href=next(iter(links.values())), **{'class': 'record'}))
         else:
-            new['href'] = next(iter(links.values()))
-        new.string = 'records' if several else 'record'
-        cell.append(' ')
-        cell.append(new)
+            cell.append(new_tag(soup, 'button', f'{len(links)} records', popovertarget=name, **{'class': 'record'}))
     if cells and len(links) > 1:
-        box = soup.new_tag('div', attrs={'id': name, 'popover': '', 'class': 'records'})
-        for record_id, link in links.items():
-            item = soup.new_tag('a', attrs={'href': link})
-            item.string = record_id
-            box.append(item)
+        box = new_tag(soup, 'div', '', id=name, popover='', **{'class': 'records'})
+        box.extend(new_tag(soup, 'a', record, href=link) for record, link in links.items())
         soup.append(box)
+
+
+def new_tag(soup: BeautifulSoup, tag: str, text: str, **attributes: str) -> Tag:
+    new = soup.new_tag(tag, attrs=attributes)
+    new.string = text
+    return new

@@ -1,9 +1,11 @@
 "Where the book's sources lie, and what settings.ini says of the place where it is published."
 
+import sys
 from configparser import ConfigParser
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))  # the book's own package, whichever is installed
 NBS = ROOT / 'nbs'
 RESULTS = ROOT / 'results'
 _ini = ConfigParser(delimiters=['='])
