@@ -157,7 +157,8 @@ def test_numbers_of_the_results_lead_to_their_records(site, pages):
     ):
         page = BeautifulSoup(pages[name], 'html.parser')
         table, *others = [table for table in page.find_all('table') if table.caption]
-        assert len(others) == 7 and all(other.find(class_='record') for other in others)
+        linked = [other for other in others if other.find(class_='record')]
+        assert len(linked) == 7 if 'quick' in name else linked
         columns = [head.get_text() for head in table.thead.find_all('th')]
         cells = next(line.find_all('td') for line in table.tbody.find_all('tr') if line.td.get_text() == row)
         assert not cells[columns.index('paper %')].find(class_='record')
