@@ -75,8 +75,10 @@ def write_parts(src: Path):
             f'# {title}\n\n> {subtitle[0].upper()}{subtitle[1:]}\n\n{body}\n', encoding='utf-8'
         )
     results = src / 'results'
-    files = [*results.glob('*/README.md'), *results.glob('*/notebooks/*.ipynb')]
-    names = sorted(path.relative_to(results).with_suffix('').as_posix() for path in files)
+    places = sorted(
+        path.relative_to(results).with_suffix('') for path in results.rglob('*') if path.suffix in ('.md', '.ipynb')
+    )
+    names = [f'{p.parts[0]}: {p.stem} <{p.as_posix()}>' if p.stem != 'README' else p.as_posix() for p in places]
     text = '# Tables, pictures, records\n\n> What the experiments left behind, by profile\n\n'
     (results / 'index.md').write_text(text + toctree(names, ':maxdepth: 1\n').source + '\n', encoding='utf-8')
 

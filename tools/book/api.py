@@ -74,12 +74,17 @@ def _entry(m: Module, name: str, node: ast.stmt, chapter: str) -> str:
     kind = 'class' if isinstance(node, ast.ClassDef) else 'function' if isinstance(node, Function) else 'data'
     lines = m.lines(node)
     shown = ['```python', *lines[:SHOWN], *['# …'] * (len(lines) > SHOWN), '```'] if kind == 'data' else []
-    methods = [
-        _directive('method', f.name + _signature(m, f), '\n\n'.join(description(m, f)), 4) for f in methods_of(node)
-    ]
+    methods = [_method(m, f) for f in methods_of(node)]
     code = f'<a class="to-code" href="../{chapter.replace(".ipynb", ".html")}#{m.cell(node)}">code</a>'
     body = '\n\n'.join([*description(m, node), '\n'.join(shown), *methods, code])
     return _directive(kind, name + _signature(m, node), body, 5)
+
+
+def _method(m: Module, node: Function) -> str:
+    "A method or property of a class."
+    if any('property' in ast.unparse(decorator) for decorator in node.decorator_list):
+        return _directive('property', node.name, '\n\n'.join(description(m, node)), 4)
+    return _directive('method', node.name + _signature(m, node), '\n\n'.join(description(m, node)), 4)
 
 
 def _signature(m: Module, node: ast.AST) -> str:
