@@ -21,7 +21,7 @@ setup(
     license_files=['LICENSE'],
     keywords=cfg['keywords'].split(),
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name'] + '.*']),
-    package_data={cfg['lib_name']: ['weights/*/*']},
+    package_data={cfg['lib_name']: ['page/*', 'weights/*/*']},
     python_requires=f'>={cfg["min_python"]}',
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},

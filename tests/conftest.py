@@ -33,6 +33,9 @@ FORKS = multiprocessing.get_context('forkserver' if FORK else 'spawn')
 FORKS.set_forkserver_preload(['trm_nbdev.engine.runs'])
 LONG = ['test_rerun', 'test_rerun_trouble', 'test_devices', 'test_reference', 'test_bench']  # minutes each
 
+CHROMIUM = next(filter(None, map(shutil.which, ['chromium', 'chromium-browser', 'google-chrome'])), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason='no Chromium')
+
 
 def timeless(curve: list[dict]) -> list[dict]:
     "A learning curve without processor time, which differs from one run to the next."

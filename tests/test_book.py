@@ -13,10 +13,9 @@ from urllib.parse import unquote
 
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ENV, ROOT
+from conftest import CHROMIUM, ENV, ROOT, needs_chromium
 from playwright.sync_api import Page, sync_playwright
 
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 WIDTHS = 1280, 390
 TOOL = ROOT / 'tools' / 'book'
 
@@ -41,8 +40,6 @@ def pages(site) -> dict[str, str]:
 @pytest.fixture(scope='module')
 def browser_page() -> Iterator[Page]:
     "A tab of a browser without network."
-    if not CHROMIUM:
-        pytest.skip('there is no Chromium on the PATH')
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
         yield browser.new_context(offline=True).new_page()
@@ -62,6 +59,7 @@ FAULTS = """async () => {
 }"""
 
 
+@needs_chromium
 def test_every_page_opens_without_network_errors_or_sideways_scrolling(site, pages, browser_page):
     faults: list[tuple[str, str]] = []
     name = ''
@@ -85,6 +83,7 @@ def test_every_page_opens_without_network_errors_or_sideways_scrolling(site, pag
     assert faults == []
 
 
+@needs_chromium
 def test_search_finds_a_function_and_a_chapter(site, browser_page):
     browser_page.goto((site / 'search.html').as_uri() + '?q=latent_recursion')
     browser_page.wait_for_selector('#search-results li a')
@@ -95,6 +94,7 @@ def test_search_finds_a_function_and_a_chapter(site, browser_page):
     assert {'api/recursion.html', '1_idea/03_recursion.html'} <= found
 
 
+@needs_chromium
 def test_a_button_opens_the_records_of_a_number(site, browser_page):
     browser_page.goto((site / '3_experiments' / 'results.html').as_uri())
     browser_page.click('button.record >> nth=0')

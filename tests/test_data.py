@@ -317,7 +317,7 @@ def test_a_cache_that_cannot_be_a_folder_is_done_without(tmp_path, monkeypatch, 
             ValueError,
             "n_votes is '5', expected a whole number from 1 to 10,000,000 or None",
         ),
-        (lambda: MazeData(8, 12, folder='here'), ValueError, 'expected 30 and 110'),
+        (lambda: MazeData(8, 12, folder='here'), ValueError, 'expected 30, 110 and False'),
     ],
 )
 def test_a_wrong_argument_is_refused(call, error, message):

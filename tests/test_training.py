@@ -164,10 +164,8 @@ def test_a_puzzle_without_an_embedding_is_refused(identifier):
         to_tensors((inputs, labels, np.full(8, identifier)), model)
 
 
-def test_the_recorded_run_of_twice_the_quick_budget_solves_over_95_percent(root):
-    record = read_record(
-        run_spec('quick', dict(steps=2 * PROFILES['quick'].train_config.steps)), root / 'results' / 'quick'
-    )
+def test_the_recorded_run_of_quick_solves_over_95_percent(root):
+    record = read_record(run_spec('quick', {}), root / 'results' / 'quick')
     assert record is not None, 'train it: trm-rerun --only early_stop'
     tested = record['results']['ema']
     assert tested['exact'] > 0.95 and tested['puzzles'] >= 1000

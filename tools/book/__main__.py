@@ -8,7 +8,6 @@ import argparse
 import re
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -18,6 +17,8 @@ from pages import Linker, page, pages, source_of
 from records import copy_records
 from settings import NBS, ROOT
 from sphinx.cmd.build import build_main
+
+from trm_nbdev.engine.page import write_page
 
 HERO = 'solve.html'  # the page in which a model solves your puzzle, on top of the front page
 LEFTOVERS = shutil.ignore_patterns('*webpack-macros.html', '*.map', '*.po', '*.mo', '.buildinfo')  # of theme and Sphinx
@@ -43,10 +44,9 @@ def write_notebooks(src: Path) -> set[Path]:
 def front(nb: NotebookNode) -> list[NotebookNode]:
     "The cells of the front page: the solving page below the title, and a table of contents that only Sphinx sees."
     title, *cells = nb.cells
-    if find_spec('trm_nbdev.engine.page'):
-        head, rest = title.source.split('\n\n', 1)
-        frame = f'<iframe class="hero" src="{HERO}" title="A model solves your puzzle"></iframe>'
-        title.source = f'{head}\n\n{frame}\n\n<a href="{HERO}">The same on a page of its own</a>\n\n{rest}'
+    head, rest = title.source.split('\n\n', 1)
+    frame = f'<iframe class="hero" src="{HERO}" title="A model solves your puzzle"></iframe>'
+    title.source = f'{head}\n\n{frame}\n\n<a href="{HERO}">The same on a page of its own</a>\n\n{rest}'
     parts = [f'{folder}/index' for folder, *_ in parts_of(nb)]
     return [title, *cells, toctree(['00_trm', *parts, 'api/index', 'results/index', 'CONTRIBUTING', 'DEPENDENCIES'])]
 
@@ -106,10 +106,7 @@ def stage(src: Path, extra: Path):
     write_parts(src)
     write_reference(src / 'api', pages())
     copy_records(extra)
-    if find_spec('trm_nbdev.engine.page'):
-        from trm_nbdev.engine.page import write_page
-
-        write_page(extra / HERO)
+    write_page(extra / HERO)
 
 
 def build(work: Path, out: Path) -> int:

@@ -652,7 +652,7 @@ def solving_rates(
 ) -> dict[str, float]:  # puzzles per second, and how much stopping early gains
     "Solve test puzzles on one thread, compiled where that is possible."
     torch.set_num_threads(1)
-    spec = run_spec(profile, {'steps': 2 * run_spec(profile, {}).train_config.steps})
+    spec = run_spec(profile, {})
     model = run_model(spec, out)
     test, compact = spec.data.load().test.inputs, not compile_network(model)
     ways = (partial(solve, model, test, compact=compact), partial(think, model, test))

@@ -154,6 +154,7 @@ class SudokuData(BenchmarkData):
     n_valid: PuzzlesOr0 = 128  # puzzles; from real files fewer, if training leaves fewer
     n_test: Puzzles = 1000  # puzzles; from real files fewer, as copies of earlier puzzles are dropped
     seed: Seed = 0  # of the generator, or of the sample of rows
+    valid_of_test: bool = False  # validation puzzles from the real test.csv, never tested on, see `held_rows`
 
     benchmark = 'Sudoku-Extreme'
     puzzle: ClassVar[ModuleType] = sudoku
@@ -193,7 +194,9 @@ class SudokuData(BenchmarkData):
     def prepare(self) -> Splits:
         sizes = self.n_train, self.n_valid, self.n_test, self.seed
         if self.folder:
-            return sudoku_maker.sudoku_extreme(self.folder, *sizes)
+            return sudoku_maker.sudoku_extreme(self.folder, *sizes, self.valid_of_test)
+        if self.valid_of_test:
+            raise ValueError('valid_of_test is True, expected False: generated puzzles have no test.csv')
         return sudoku_maker.sudoku_splits(self.box, self.clues, *sizes)
 
     def augmentation(self) -> Augment:
@@ -204,7 +207,10 @@ class SudokuData(BenchmarkData):
 
     def specification(self) -> dict[str, Any]:
         # `clues` is an argument of the generator only
-        return super().specification() | ({'clues': None} if self.folder else {})
+        values = super().specification() | ({'clues': None} if self.folder else {})
+        if not self.valid_of_test:
+            del values['valid_of_test']  # as in the specifications of older runs
+        return values
 
 
 def _csv_files(folder: Path) -> list[Path]:
@@ -225,6 +231,7 @@ class MazeData(BenchmarkData):
     n_test: Puzzles = 1000  # mazes; from real files fewer, as copies of earlier mazes are dropped
     seed: Seed = 0  # of the generator, or of the sample of rows
     augmented: bool = False  # turn and mirror training mazes, and solve them anew?
+    perfect: bool = False  # generated mazes with only one path from any cell to any other?
 
     benchmark = 'Maze-Hard'
     puzzle: ClassVar[ModuleType] = maze
@@ -234,13 +241,15 @@ class MazeData(BenchmarkData):
     def __post_init__(self) -> None:
         if self.min_path > self.side**2:
             raise ValueError(f'min_path is {self.min_path}, expected at most the {self.side**2} cells of a maze')
-        if self.folder and (self.side, self.min_path) != (30, 110):
-            found = f'side is {self.side} and min_path {self.min_path}'
-            raise ValueError(f'{found}, expected 30 and 110: those of Maze-Hard')
+        if self.perfect and self.side % 2 == 0:
+            raise ValueError(f'side is {self.side}, expected an odd number for a perfect maze')
+        if self.folder and (self.side, self.min_path, self.perfect) != (30, 110, False):
+            found = f'side is {self.side}, min_path {self.min_path} and perfect {self.perfect}'
+            raise ValueError(f'{found}, expected 30, 110 and False: those of Maze-Hard')
 
     @property
     def name(self) -> str:
-        return 'maze-hard' if self.folder else f'maze-{self.side}x{self.side}-{self.min_path}'
+        return 'maze-hard' if self.folder else maze_maker.maze_name(self.side, self.min_path, self.perfect)
 
     def files(self) -> list[Path]:
         return _csv_files(maze_maker.maze_folder(self.folder)) if self.folder else []
@@ -253,7 +262,13 @@ class MazeData(BenchmarkData):
         sizes = self.n_train, self.n_valid, self.n_test, self.seed, self.augmented
         if self.folder:
             return maze_maker.maze_hard(self.folder, *sizes)
-        return maze_maker.maze_splits(self.side, self.min_path, *sizes)
+        return maze_maker.maze_splits(self.side, self.min_path, *sizes, self.perfect)
+
+    def specification(self) -> dict[str, Any]:
+        values = super().specification()
+        if not self.perfect:
+            del values['perfect']  # as in the specifications of older runs
+        return values
 
     def augmentation(self) -> Augment | None:
         return partial(keep_identifiers, change=partial(maze.augment, side=self.side)) if self.augmented else None

@@ -440,7 +440,12 @@ def plan(
     own = {name: default_parameters(notebook, parameters) for name, notebook in notebooks.items()}
     check_files(a.profile, source, {name: p['benchmark'] for name, p in own.items() if 'benchmark' in p})
     runs = {name: _runs_of(name, a.profile, source, own[name] | parameters) for name in notebooks}
-    return Plan(notebooks, runs, parameters, source, out_folder(a.out, a.profile, source), a.jobs)
+    left = [name for name in notebooks if _is_left(name, len({row for row, *_ in runs[name]}))]
+    if left and a.only:
+        raise ValueError(f'only has {", ".join(left)}, which {a.profile} leaves to laptop: expected --seeds, to run it')
+    notebooks = {name: path for name, path in notebooks.items() if name not in left}
+    needed = {name: [*runs[name].values()] for name in notebooks}
+    return Plan(notebooks, needed, parameters, source, out_folder(a.out, a.profile, source), a.jobs)
 
 
 def _notebook_folder(given: str | None) -> Path:
@@ -449,15 +454,19 @@ def _notebook_folder(given: str | None) -> Path:
     return Path(given) if given else here if here.is_dir() else project_root() / here
 
 
-def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -> list[RunSpec]:
-    "The runs of a notebook, with its parameters; none if the plan does not know it."
+def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -> dict[tuple, RunSpec]:
+    "The runs of a notebook by row and seed, with its parameters; none if the plan does not know it."
     if name in RACES:
-        return [*race(profile, parameters.get('seeds'), RACES[name]).values()]
+        return race(profile, parameters.get('seeds'), RACES[name])
     if name not in EXPERIMENTS:
-        return []
+        return {}
     benchmark = parameters.get('benchmark', SUDOKU)
-    specs = run_specs(rows_of(name, profile, benchmark), profile, parameters.get('seeds'), source, benchmark)
-    return [*specs.values()]
+    return run_specs(rows_of(name, profile, benchmark), profile, parameters.get('seeds'), source, benchmark)
+
+
+def _is_left(name: str, n_rows: int) -> bool:
+    "Does a profile leave out so many rows of a notebook that there is nothing to compare?"
+    return n_rows < min(2, len(EXPERIMENTS.get(name, ())))
 
 # %% ../../nbs/4_engine_room/17_rerun.ipynb #ef7ac0df
 def check_mode(

@@ -36,10 +36,10 @@ def candidates(
     grid: Sequence[float] = GRID,  # learning rates
 ) -> list[RunSpec]:
     "The trials of a row's search: every learning rate; with attention also without positions in front."
+    changes = changes | dict(stop_at=0.5, raw_curve=False)  # not the row itself, so nothing that was found before
     in_front = run_spec(profile, changes, data=data).model.puzzle_emb_len > 0
     fronts = [{}, _WITHOUT] if in_front and changes.get('mixer') == 'attention' else [{}]
-    short = dict(stop_at=0.5, raw_curve=False)
-    return [run_spec(profile, changes | front | short | dict(lr=lr), SEED, data) for front in fronts for lr in grid]
+    return [run_spec(profile, changes | front | dict(lr=lr), SEED, data) for front in fronts for lr in grid]
 
 # %% ../../nbs/4_engine_room/21_search.ipynb #88f64543
 def trial(

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['ClueCount', 'Clues', 'random_solution', 'make_puzzle', 'hard_puzzle', 'equivalent', 'invariants', 'equivalent_pairs',
-           'generate', 'sudoku_splits', 'read_sudoku_csv', 'extreme_folder', 'sudoku_extreme']
+           'generate', 'sudoku_splits', 'read_sudoku_csv', 'extreme_folder', 'sudoku_extreme', 'held_rows']
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #50888e78
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache, partial
@@ -22,7 +23,7 @@ from ..checks import Puzzles, Seed, expect, plain
 from .files import check_left, csv_folder, draw_rows, excerpt, read_rows
 from .progress import progress
 from .sudoku_solver import ascending, check_puzzle, lines_and_peers, search, search_carefully
-from ..puzzles.sudoku import Box, as_grid, line_orders, parse_grid, puzzle_set, side_of, units
+from ..puzzles.sudoku import Box, as_grid, format_grid, line_orders, parse_grid, puzzle_set, side_of, units
 from ..tokens import Splits, check_counts
 
 # %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #7b49f4d5
@@ -352,13 +353,29 @@ def sudoku_extreme(
     n_valid: int = 500,  # validation puzzles: other rows of train.csv; fewer if there are not so many
     n_test: int = 1000,  # test puzzles: random rows of test.csv; fewer if some are equivalent to earlier puzzles
     seed: int = 0,  # a different seed gives different rows
+    valid_of_test: bool = False,  # are the validation puzzles rows of test.csv, see `held_rows`?
 ) -> Splits:
     "The paper's benchmark; `FileNotFoundError` without the files, `ValueError` for too few or broken rows."
     box = (3, 3)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    for path, rows in draw_rows(extreme_folder(folder), n_train, n_valid, n_test, seed):
+    drawn = draw_rows(extreme_folder(folder), n_train, 0 if valid_of_test else n_valid, n_test, seed)
+    if valid_of_test:
+        test, rows = drawn[2]
+        held = held_rows(test, n_valid)
+        drawn[1:] = (test, held), (test, [row for row in rows if row not in {*held}])
+    for path, rows in drawn:
         q, a, _ = read_sudoku_csv(path, box, set(rows))
         known = [j for earlier, _ in parts for _, j in equivalent_pairs(earlier, q, box)[0]]
         parts.append((np.delete(q, known, axis=0), np.delete(a, known, axis=0)))
     check_left(path, n_test, len(parts[2][0]))
     return Splits(*(puzzle_set('sudoku-extreme', q, a, box, augmented=part == 0) for part, (q, a) in enumerate(parts)))
+
+# %% ../../nbs/4_engine_room/04_sudoku_maker.ipynb #ecc05e47
+def held_rows(
+    path: Path,  # test.csv
+    n: int,  # how many
+) -> list[int]:  # counted from 0
+    "The rows for validation: their questions have the lowest hashes. Errors as in `read_sudoku_csv`."
+    questions, _, _ = read_sudoku_csv(path)
+    names = [hashlib.sha256(format_grid(q, (3, 3)).encode()).digest() for q in questions]
+    return sorted(sorted(range(len(names)), key=names.__getitem__)[:n])
