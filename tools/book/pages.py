@@ -89,8 +89,9 @@ def page(source: Path, place: str) -> tuple[NotebookNode, set[Path]]:
     nb, links = nbformat.read(source, as_version=4), Linker(source, place)
     module = next((m[1] for c in nb.cells if (m := re.match(r'#\|\s*default_exp (\S+)', c.source))), '')
     nb.cells = [new for cell in nb.cells for new in shown(cell, links, module)]
-    if source.is_relative_to(RESULTS):
+    if source.parent.name in ('3_experiments', 'notebooks'):
         nb.cells.insert(1, nbformat.v4.new_markdown_cell(links(about_profile(source))))
+    if source.is_relative_to(RESULTS):
         nb = with_records(nb, source, place) if source.stem == 'results' else nb
     for i, cell in enumerate(nb.cells):
         cell.id = f'cell-{i}'
@@ -145,7 +146,9 @@ def show_output(output: NotebookNode, links: Callable[..., str]):
 
 
 def about_profile(source: Path) -> str:
-    "Under the title of an executed notebook: whose numbers these are, and where there are others."
+    "Under the title of an experiment: whose numbers these are, and where there are others."
+    if not source.is_relative_to(RESULTS):
+        return ':::{note}\nNot executed yet, so this page has no numbers.\n:::'
     profile, *_ = source.relative_to(RESULTS).parts
     others = [path for path in sorted(RESULTS.glob(f'*/notebooks/{source.name}')) if path != source]
     links = [f'[{p.parent.parent.name}]({os.path.relpath(p, source.parent)})' for p in others]
