@@ -149,24 +149,24 @@ def test_reference_has_docments_and_prose_leads_there(pages):
     assert 'href="../api/training.html#trm_nbdev.training.TrainConfig"' in pages['1_idea/09_training.html']
 
 
-def test_numbers_of_the_results_lead_to_their_records(site, pages):
-    for name, row in (
-        ('results/quick/notebooks/results.html', 'w/ ACT'),
-        ('3_experiments/results.html', 'TRM (T=3, n=6)'),
-    ):
-        page = BeautifulSoup(pages[name], 'html.parser')
-        table, *others = [table for table in page.find_all('table') if table.caption]
-        linked = [other for other in others if other.find(class_='record')]
-        assert len(linked) == 7 if 'quick' in name else linked
-        columns = [head.get_text() for head in table.thead.find_all('th')]
-        cells = next(line.find_all('td') for line in table.tbody.find_all('tr') if line.td.get_text() == row)
+@pytest.mark.parametrize('name', ['results/quick/notebooks/results.html', '3_experiments/results.html'])
+def test_numbers_of_the_results_lead_to_their_records(site, pages, name):
+    page = BeautifulSoup(pages[name], 'html.parser')
+    table = next(table for table in page.find_all('table') if table.caption)
+    columns = [head.get_text() for head in table.thead.find_all('th')]
+    checked = 0
+    for cells in (line.find_all('td') for line in table.tbody.find_all('tr')):
         assert not cells[columns.index('paper %')].find(class_='record')
-        number = cells[columns.index('averaged %')]
-        link = number.find(class_='record')
-        links = [link] if link.name == 'a' else page.find(id=link['popovertarget']).find_all('a')
-        records = [json.loads((site / Path(name).parent / a['href']).read_text(encoding='utf-8')) for a in links]
-        mean = sum(record['results']['ema']['exact'] for record in records) / len(records)
-        assert number.find(string=True) == f'{100 * mean:.1f}'
+        number, link = (
+            cells[columns.index('averaged %')].find(**what) for what in ({'string': True}, {'class_': 'record'})
+        )
+        if number and number not in ('not run', 'quoted'):
+            links = [link] if link.name == 'a' else page.find(id=link['popovertarget']).find_all('a')
+            records = [json.loads((site / Path(name).parent / a['href']).read_text(encoding='utf-8')) for a in links]
+            mean = sum(record['results']['ema']['exact'] for record in records) / len(records)
+            assert number == f'{100 * mean:.1f}'
+            checked += 1
+    assert checked
 
 
 def test_nothing_names_the_folder_that_it_was_made_in(site):
