@@ -12,7 +12,7 @@ RERUN = $(BIN)/trm-rerun --profile $(PROFILE) $(if $(ONLY),--only $(ONLY)) $(if 
 
 SECONDS = 5
 
-.PHONY: help install results retrain bench test lab export readme lock clean
+.PHONY: help install results retrain bench test lab book export readme lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test: install  ## lint, types, notebooks, tests
 lab: install  ## read the book in JupyterLab
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb
 
+# The order of sets must not change a byte.
+book: install  ## build the book as a static site in _docs, from the notebooks and their outputs; nothing is executed
+	PYTHONHASHSEED=0 $(BIN)/python tools/book
+
 export: install  ## lay out the notebooks' code, write trm_nbdev/ from them, and clean them
 	$(BIN)/ruff format nbs
 	$(BIN)/nbdev_export
@@ -56,7 +60,7 @@ lock:  ## install what settings.ini asks for and .venv lacks, then write require
 	$(BIN)/python tools/lock.py
 
 clean:  ## remove .venv and everything that building and testing left behind; results stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache results/smoke
+	rm -rf $(VENV) _docs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache results/smoke
 	find nbs tests tools trm_nbdev -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 $(VENV)/installed: requirements.lock settings.ini setup.py pyproject.toml

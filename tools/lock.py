@@ -34,8 +34,8 @@ those marked *book* serve only for reading, editing and testing the notebooks.
 
 Some wheels bring compiled libraries with licences of their own, which are listed in the wheel: those of numpy, scipy
 and torch for Linux the run-time libraries of GCC (GPL with an exception for programs that use them; libquadmath LGPL),
-that of pulp the solver CBC (EPL). Of docutils, only files that do not serve here, such as a mode for Emacs, are under
-the GPL.
+that of pulp the solver CBC (EPL), that of playwright Node.js (MIT). Of docutils, only files that do not serve here,
+such as a mode for Emacs, are under the GPL.
 
 | package | version | licence | for |
 | --- | --- | --- | --- |
