@@ -11,7 +11,7 @@ from conftest import ROOT, rerun
 
 from trm_nbdev.baselines import ROWS, benchmark_of
 from trm_nbdev.engine.long_runs import same_curve
-from trm_nbdev.engine.plan import PROFILES, data_of, race, run_spec
+from trm_nbdev.engine.plan import data_of, race, rows_of, run_spec
 
 EXPERIMENTS = sorted((ROOT / 'nbs' / '3_experiments').glob('*.ipynb'))
 
@@ -46,9 +46,8 @@ def test_each_run_is_trained_once_although_several_notebooks_need_it(everything)
         for table, rows in ROWS.items()
         for changes in rows.values()
     }
-    ids.add(run_spec('smoke', {'steps': 2 * PROFILES['smoke'].train_config.steps}).id)  # early_stop's longer training
-    # compiled_or_plain has three seeds of its own
-    ids |= {run_spec('smoke', dict(compiled=compiled), seed).id for compiled in (True, False) for seed in range(3)}
+    ids.add(run_spec('smoke', rows_of('early_stop', 'smoke')['a quarter as long']).id)
+    ids |= {run_spec('smoke', dict(compiled=compiled)).id for compiled in (True, False)}
     ids |= {spec.id for spec in race('smoke').values()}
     recorded = {p.stem for p in (out / 'runs').glob('*.json')}
     assert ids < recorded

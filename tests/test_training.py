@@ -179,7 +179,8 @@ def test_every_variant_fits_every_profile():
         for benchmark in BUILT_IN
         for changes in VARIANTS.values()
     ]
-    assert len({spec.id for spec in specs}) == len(PROFILES) * len(BUILT_IN) * len(VARIANTS)
+    # quick and laptop have the same Sudokus, and the same runs on them
+    assert len({spec.id for spec in specs}) == (len(PROFILES) * len(BUILT_IN) - 1) * len(VARIANTS)
 
 
 @pytest.mark.parametrize('benchmark', BUILT_IN)
