@@ -65,8 +65,8 @@ def largest_difference(model: TRM, questions: np.ndarray, steps: int) -> float:
 @needs_node
 @pytest.mark.parametrize('name', shipped_models())
 def test_a_shipped_model_computes_in_the_page_what_it_computes_in_pytorch(name):
-    """In float64: the recursion magnifies the rounding of float32, until two ways to add up the same numbers differ. On a
-    puzzle that a model does not solve, rounding may grow tenfold a step even then, so eight steps are compared."""
+    """In float64: the recursion magnifies the rounding of float32, until two ways to add up the same numbers differ.
+    On a puzzle that a model does not solve, rounding may grow tenfold a step even then, so eight steps are compared."""
     model = load_model(name)
     key = puzzle_of(model.config)['key']
     texts = SHELF[key]['random'][:1] + [SHELF[key]['examples'][2][1]]  # and one that is impossible
