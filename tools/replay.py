@@ -66,7 +66,7 @@ def puzzles(name: str, n: int) -> np.ndarray:
     "Questions like those that a shipped model was trained on."
     if name.startswith('maze'):
         return maze_splits(side=8, min_path=12, n_train=1, n_valid=1, n_test=n, seed=777).test.inputs
-    box, clues = {'sudoku-6x6': ((2, 3), None), 'sudoku-9x9': ((3, 3), 31)}[name]
+    box, clues = {'sudoku-6x6': ((2, 3), None), 'sudoku-9x9': ((3, 3), 31)}.get(name, ((2, 3), 18))  # rows of Table 1
     return sudoku.to_tokens(generate(n, box, clues, seed=777)[0])
 
 
