@@ -127,7 +127,7 @@ LAPTOP = Profile(
 
 QUICK = replace(
     LAPTOP,
-    note='a part of laptop in half an hour, on two CPU cores',
+    note='a part of laptop, on two CPU cores',
     real=_by_benchmark(SudokuData((3, 3), n_test=500), MazeData(n_train=872, n_test=500), *_quick_arc),
     model=_small | dict(hidden_size=32),
     train_config=replace(_short, lr=2e-3, steps=400),
