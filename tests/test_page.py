@@ -17,9 +17,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine import page
-from trm_nbdev.engine.page import entry, page_html, puzzle_of, shipped_entry, write_page
+from trm_nbdev.engine.page import entry, page_html, page_models, puzzle_of, shipped_entry, write_page
 from trm_nbdev.engine.sudoku_solver import check_clues
-from trm_nbdev.engine.weights import load_model, shipped_models
+from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.puzzles import maze, sudoku
 from trm_nbdev.thinking_longer import choose_answer
@@ -63,7 +63,7 @@ def largest_difference(model: TRM, questions: np.ndarray, steps: int) -> float:
 
 
 @needs_node
-@pytest.mark.parametrize('name', shipped_models())
+@pytest.mark.parametrize('name', page_models())
 def test_a_shipped_model_computes_in_the_page_what_it_computes_in_pytorch(name):
     """In float64: the recursion magnifies the rounding of float32, until two ways to add up the same numbers differ.
     On a puzzle that a model does not solve, rounding may grow tenfold a step even then, so eight steps are compared."""
@@ -154,7 +154,7 @@ def test_the_page_is_small_and_whole_and_the_same_every_time(tmp_path):
     text = path.read_text(encoding='utf-8')
     assert path.stat().st_size < 5e6 and text == page_html() and [*path.parent.iterdir()] == [path]
     manifest = json.loads(text.split('id="manifest">')[1].split('</script>')[0])
-    assert len(manifest['models']) == len(shipped_models()) and manifest['puzzles'] == SHELF
+    assert len(manifest['models']) == len(page_models()) and manifest['puzzles'] == SHELF
     assert list(dict.fromkeys(m['puzzle']['key'] for m in manifest['models'])) == [
         'sudoku-6x6',
         'sudoku-9x9',

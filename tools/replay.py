@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from trm_nbdev.engine.maze_maker import maze_splits
-from trm_nbdev.engine.page import PAGE, packed
+from trm_nbdev.engine.page import PAGE, packed, page_models
 from trm_nbdev.engine.sudoku_maker import generate
-from trm_nbdev.engine.weights import load_model, shipped_models
+from trm_nbdev.engine.weights import load_model
 from trm_nbdev.model import TRM
 from trm_nbdev.puzzles import sudoku
 
@@ -90,7 +90,7 @@ def main():
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     torch.set_num_threads(1)
     found = {}
-    for name in shipped_models():
+    for name in page_models():
         start = time.time()
         found[name] = measure(name, n)
         print(name, found[name], f'{time.time() - start:.0f} s', flush=True)

@@ -1,11 +1,14 @@
-"Ship a trained model with the package: python tools/ship.py RECORD MODEL_FOLDER NAME"
+"""Ship a trained model with the package: python tools/ship.py RECORD MODEL_FOLDER NAME [--half]
+
+--half: store bfloat16, which halves the file; for a model that computes in bfloat16 the answers stay the same
+"""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 from trm_nbdev.engine.files import digest, read_sealed
-from trm_nbdev.engine.weights import CONFIG, SHIPPED, SUMS, WEIGHTS, load_model
+from trm_nbdev.engine.weights import CONFIG, SHIPPED, SUMS, WEIGHTS, load_model, save_model
 
 CARD = """---
 library_name: trm_nbdev
@@ -27,7 +30,7 @@ model = load_model('{name}')
 | parameters | {parameters:,} |
 | training puzzles | {data[train_puzzles]:,} of `{data[name]}`: {difficulty}; {augmentation} |
 | training | {steps:,} steps of {how[batch_size]} samples |
-| time | {minutes:.1f} minutes on {threads}, {machine[processor]} |
+| time | {minutes:.1f} minutes on {device} |
 | seeds | one training, seed {seed} |
 | test puzzles solved | {test[solved]:,} of {test[puzzles]:,}: {exact:.1f} %, 95 % interval {low:.1f} to {high:.1f} % |
 | made with | trm_nbdev {machine[trm_nbdev]}, revision {machine[git]}, torch {machine[torch]} |
@@ -48,13 +51,14 @@ not in the training set. All numbers are from `record.json`, the record of the t
 def words(record: dict[str, Any]) -> dict[str, str]:
     "What the model and its puzzles are called."
     data, mixer = record['data'], {'mlp': 'TRM-MLP', 'attention': 'TRM-Att'}[record['model']['mixer']]
-    threads = record['how']['threads']
-    common = dict(mixer=mixer, threads='1 thread' if threads == 1 else f'{threads} threads')
+    threads, machine = record['how']['threads'], record['machine']
+    device = f'{threads} thread{"s" if threads > 1 else ""}, {machine["processor"]}'
+    common = dict(mixer=mixer, device=device if machine['device'] == 'cpu' else f'one {machine["device"]}')
     if 'box' in data:
         rows, columns = data['box']
         return common | dict(
             kind=f'{rows * columns}×{rows * columns} Sudokus with boxes of {rows}×{columns}',
-            difficulty='no clue can be spared' if data['clues'] is None else f'{data["clues"]} clues',
+            difficulty=_difficulty(data),
             augmentation='every sample is changed by a random symmetry',
         )
     return common | dict(
@@ -62,6 +66,12 @@ def words(record: dict[str, Any]) -> dict[str, str]:
         difficulty=f'the shortest path has at least {data["min_path"]} cells',
         augmentation='every sample is turned or mirrored at random' if data['augmented'] else 'without augmentation',
     )
+
+
+def _difficulty(data: dict[str, Any]) -> str:
+    if 'train.csv' in data:
+        return "rows of Sudoku-Extreme's train.csv"
+    return 'no clue can be spared' if data['clues'] is None else f'{data["clues"]} clues'
 
 
 def card(name: str, record: dict[str, Any]) -> str:
@@ -80,22 +90,26 @@ def card(name: str, record: dict[str, Any]) -> str:
     return CARD.format_map(record | words(record) | numbers | {'name': name})
 
 
-def ship(record: Path, folder: Path, name: str, shipped: Path = SHIPPED) -> Path:
+def ship(record: Path, folder: Path, name: str, shipped: Path = SHIPPED, half: bool = False) -> Path:
     "Copy a model and its record to the package's models, and write its card; ValueError if they do not fit."
     content = read_sealed(record)
-    load_model(folder)  # is it whole?
+    model = load_model(folder)  # is it whole?
     if digest(folder / WEIGHTS) != content['weights_sha256']:
         raise ValueError(f'{folder} holds a different model from that of {record}')
     place = shipped / name
     place.mkdir(parents=True, exist_ok=True)
-    for file in (folder / CONFIG, folder / WEIGHTS, folder / SUMS):
-        (place / file.name).write_bytes(file.read_bytes())
+    if half:
+        save_model(model, place, half)
+    else:
+        for file in (folder / CONFIG, folder / WEIGHTS, folder / SUMS):
+            (place / file.name).write_bytes(file.read_bytes())
     (place / 'record.json').write_bytes(record.read_bytes())
     (place / 'README.md').write_text(card(name, content), encoding='utf-8')
     return place
 
 
 if __name__ == '__main__':
-    if len(sys.argv) != 4:
+    given = [a for a in sys.argv[1:] if a != '--half']
+    if len(given) != 3:
         sys.exit(__doc__)
-    print(ship(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    print(ship(Path(given[0]), Path(given[1]), given[2], half='--half' in sys.argv))

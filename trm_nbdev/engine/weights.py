@@ -33,6 +33,7 @@ To load it: `load_model('path/of/this/folder')`, from `trm_nbdev.engine.weights`
 def save_model(
     model: TRM,  # on any device
     folder: str | Path,  # created if missing; an existing README.md is kept
+    half: bool = False,  # store bfloat16? A network that computes in it gives the same answers
 ) -> None:
     "Write a model's configuration, weights, hashes and card; OSError if they cannot be written."
     expect(TRM, model=model)
@@ -42,7 +43,8 @@ def save_model(
     with ExitStack() as all_written:  # only then do the new files take the places of older ones
         config, weights, sums = (all_written.enter_context(replacing(folder / f)) for f in (CONFIG, WEIGHTS, SUMS))
         config.write_text(json.dumps(asdict(model.config), indent=2, sort_keys=True), encoding='utf-8')
-        weights.write_bytes(save(model.state_dict()))  # `save_file` would keep others from reading it
+        kept = {name: w.bfloat16() if half else w for name, w in model.state_dict().items()}
+        weights.write_bytes(save(kept))  # `save_file` would keep others from reading it
         sums.write_text(f'{digest(config)}  {CONFIG}\n{digest(weights)}  {WEIGHTS}\n', encoding='utf-8')
     card = folder / 'README.md'
     if not card.exists():
@@ -128,9 +130,9 @@ def _check_weights(config: TRMConfig, path: Path) -> None:
             raise ValueError(f'{path.name} describes its tensors in {length:,} bytes, expected at most {2**20:,}')
     with safe_open(path, 'pt') as f:
         parts = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118, not a dict
-        dtype = 'F64' if config.dtype == 'float64' else 'F32'
-        if wrong := [name for name, part in parts.items() if part.get_dtype() != dtype]:
-            raise ValueError(f'{", ".join(wrong)}: expected weights of the type {dtype}')
+        dtypes = ('F64',) if config.dtype == 'float64' else ('F32', 'BF16')
+        if wrong := [name for name, part in parts.items() if part.get_dtype() not in dtypes]:
+            raise ValueError(f'{", ".join(wrong)}: expected weights of the type {" or ".join(dtypes)}')
         shapes = {name: part.get_shape() for name, part in parts.items()}
     if (layers := config.layers + config.answer_layers) > len(shapes):
         raise ValueError(f'{CONFIG} asks for {layers:,} layers, but {path.name} has {len(shapes):,} tensors')
