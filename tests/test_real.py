@@ -1,0 +1,46 @@
+"The records of the real puzzles are those of the tool that made them."
+
+import runpy
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from trm_nbdev.engine.files import read_sealed
+
+REAL, DATA = ROOT / 'results' / 'real', ROOT.parent / 'shared' / 'data'
+TOOL = runpy.run_path(str(ROOT / 'tools' / 'real.py'))
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason='the real puzzles lie beside the checkout, in shared/data')
+
+
+@needs_data
+@pytest.mark.parametrize(('name', 'steps', 'evaluations'), [('short', 2000, 8), ('long', 13_680, 40)])
+def test_a_record_is_that_of_the_tools_training(name, steps, evaluations):
+    record = read_sealed(REAL / f'{name}.json')
+    assert record['key'] == TOOL['spec'](str(DATA), steps, evaluations).key
+    assert len(record['curve']) == evaluations and record['results']['ema']['puzzles'] == 9000
+
+
+@needs_data
+def test_recorded_chains_come_out_again(n=4):
+    "The first chains of the first puzzles; another machine rounds differently, which may change an answer or two."
+    test = TOOL['puzzles'](str(DATA)).load().test
+    each, _ = TOOL['answered'](test.inputs[:n], test.labels[:n], 1, 0)
+    recorded = pd.read_csv(REAL / 'chains16.csv')
+    recorded = recorded[(recorded.puzzle < n) & (recorded.chain == 0)]
+    assert (each.right.to_numpy() != recorded.right.to_numpy()).sum() <= 1
+    assert np.isclose(each.q, recorded.q, atol=1).sum() >= n - 1
+
+
+@pytest.mark.parametrize('chains', [16, 64])
+def test_what_is_chosen_follows_from_the_chains(chains):
+    each, ways = (pd.read_csv(REAL / f'{name}{chains}.csv') for name in ('chains', 'ways'))
+    size = TOOL['BLOCK']
+    assert not each.duplicated(['puzzle', 'chain']).any() and len(each) == size * chains * ways.block.nunique()
+    for k in (1, 4, chains):
+        first = each[each.chain < k].sort_values('chain')
+        surest = first.loc[first.groupby('puzzle').q.idxmax()].set_index('puzzle').right.sort_index()
+        by_block = surest.groupby(surest.index // size).sum()
+        told = ways[(ways.chains == k) & (ways.choose == 'surest')].set_index('block').solved.sort_index()
+        assert (by_block == told).all()

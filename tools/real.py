@@ -1,0 +1,73 @@
+"""The real Sudoku-Extreme, beside the profiles:
+
+python tools/real.py train FOLDER STEPS    train the model `sudoku-extreme` in STEPS steps, into results/real
+python tools/real.py think FOLDER N K      let the shipped one answer N test puzzles in K chains, into results/real
+                                           (a second a puzzle and 16 chains on one core; goes on where it stopped)
+
+FOLDER holds sudoku-extreme/train.csv and test.csv. 1,000 rows of test.csv, those with the lowest hashes, are for
+validation; the other 9,000 are the test puzzles.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.plan import RunSpec, run_spec
+from trm_nbdev.engine.runs import run
+from trm_nbdev.engine.weights import load_model
+from trm_nbdev.puzzles import sudoku
+from trm_nbdev.solving import solved_puzzles
+from trm_nbdev.thinking_longer import CHOICES, Difference, choose_answer, think_longer
+
+OUT = Path(__file__).resolve().parent.parent / 'results' / 'real'
+FAST = dict(T=2, n=2, train_n_sup=4, halt_weight=0.1, lr=2e-3, warmup=200, stop_at=0.0)
+WIDE = dict(hidden_size=256, multiple=64, puzzle_emb_len=15, batch_size=768)  # 96 positions suit a GPU better than 97
+BLOCK = 16  # puzzles
+
+
+def puzzles(folder: str) -> SudokuData:
+    "The real puzzles, as this tool splits them."
+    return SudokuData((3, 3), n_valid=1000, n_test=10_000, valid_of_test=True, folder=folder)
+
+
+def spec(folder: str, steps: int, evaluations: int) -> RunSpec:
+    "The training of the shipped model, at any length."
+    return run_spec('laptop', FAST | WIDE | dict(steps=steps, evaluations=evaluations), 0, puzzles(folder))
+
+
+def answered(questions: np.ndarray, labels: np.ndarray, chains: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "A block of puzzles: each chain of each puzzle, and what each way to choose makes of the first chains."
+    model, change = load_model('sudoku-extreme'), partial(sudoku.change_and_undo, box=(3, 3))
+    t = think_longer(model, questions, None, 16 * chains, chains, Difference(symmetry=change), seed=seed)
+    right, names = solved_puzzles(t.chains, labels), np.arange(len(labels)) + BLOCK * seed
+    each = [dict(puzzle=p, chain=k, right=int(right[k, i]), q=round(float(t.q[k, i]), 3), steps=t.steps[k, i])
+            for i, p in enumerate(names) for k in range(chains)]  # fmt: skip
+    counts = [k for k in (1, 2, 4, 8, 16, 32, 64) if k <= chains]
+    chosen = [(k, way, choose_answer(t.chains[:k], t.q[:k], way)) for k in counts for way in CHOICES]
+    ways = [dict(block=seed, chains=k, choose=way, solved=solved_puzzles(a, labels).sum()) for k, way, a in chosen]
+    return pd.DataFrame(each), pd.DataFrame(ways)
+
+
+def think(folder: str, n: int, chains: int) -> None:
+    "Answer whole blocks of test puzzles, and add them to the two files."
+    test, paths = puzzles(folder).load().test, [OUT / f'{name}{chains}.csv' for name in ('chains', 'ways')]
+    done = set(pd.read_csv(paths[1]).block) if paths[1].is_file() else set()
+    for block in tqdm([b for b in range(n // BLOCK) if b not in done], desc='blocks of puzzles'):
+        part = test.subset(slice(BLOCK * block, BLOCK * (block + 1)))
+        for path, found in zip(paths, answered(part.inputs, part.labels, chains, block), strict=True):
+            found.to_csv(path, mode='a', header=not path.is_file(), index=False)
+
+
+if __name__ == '__main__':
+    match sys.argv[1:]:
+        case 'train', folder, steps:
+            run(spec(folder, int(steps), 40), OUT)
+        case 'think', folder, n, chains:
+            think(folder, int(n), int(chains))
+        case _:
+            sys.exit(__doc__)
