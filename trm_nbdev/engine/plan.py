@@ -96,6 +96,12 @@ _searched6: dict[str, dict[str, Any]] = {
     'TRM multi-scale z': dict(lr=8e-3),
     'TRM single z': dict(lr=4e-3),
     'Direct pred': dict(lr=4e-3),
+    'TRM, k=1, T=1': dict(lr=4e-3),
+    'TRM, k=2, T=2': dict(lr=8e-3),
+    'TRM, k=4, T=4': dict(lr=8e-3),
+    'HRM, k=1, T=1': dict(lr=4e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
+    'HRM, one supervision step': dict(lr=8e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
+    'TRM, one supervision step': dict(lr=8e-3),
 }
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #4f66a13d
