@@ -49,6 +49,9 @@ def test_half_the_bytes_give_the_same_answers(tmp_path):
     questions = np.random.default_rng(0).integers(1, 8, (4, 36))
     a, b = (think(load_model(tmp_path / name), questions) for name in ('whole', 'half'))
     assert (a.tokens == b.tokens).all() and (a.q == b.q).all()
+    with pytest.raises(ValueError, match='expected bfloat16'):
+        save_model(TRM(replace(SMALL, dtype='float32')), tmp_path / 'other', half=True)
+    assert not (tmp_path / 'other').exists()
 
 
 def changed(path: Path, old: str, new: str) -> None:

@@ -1,8 +1,11 @@
 """The real Sudoku-Extreme, beside the profiles:
 
-python tools/real.py train FOLDER STEPS    train the model `sudoku-extreme` in STEPS steps, into results/real
-python tools/real.py think FOLDER N K      let the shipped one answer N test puzzles in K chains, into results/real
-                                           (a second a puzzle and 16 chains on one core; goes on where it stopped)
+python tools/real.py train FOLDER STEPS EVALUATIONS
+    Train the model `sudoku-extreme`, into results/real/runs and results/real/models. The shipped one had 2000 steps
+    and 8 evaluations, the long training 13680 and 40.
+python tools/real.py think FOLDER N K
+    Let the shipped one answer N test puzzles in K chains, into results/real: a second a puzzle and 16 chains on one
+    core. It goes on where it stopped.
 
 FOLDER holds sudoku-extreme/train.csv and test.csv. 1,000 rows of test.csv, those with the lowest hashes, are for
 validation; the other 9,000 are the test puzzles.
@@ -17,6 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.files import replacing
 from trm_nbdev.engine.plan import RunSpec, run_spec
 from trm_nbdev.engine.runs import run
 from trm_nbdev.engine.weights import load_model
@@ -60,13 +64,16 @@ def think(folder: str, n: int, chains: int) -> None:
     for block in tqdm([b for b in range(n // BLOCK) if b not in done], desc='blocks of puzzles'):
         part = test.subset(slice(BLOCK * block, BLOCK * (block + 1)))
         for path, found in zip(paths, answered(part.inputs, part.labels, chains, block), strict=True):
-            found.to_csv(path, mode='a', header=not path.is_file(), index=False)
+            before = pd.read_csv(path) if path.is_file() else found[:0]
+            others = before[~before.iloc[:, 0].isin(found.iloc[:, 0])]  # without what an interrupted block has left
+            with replacing(path) as new:
+                pd.concat([others, found]).to_csv(new, index=False)
 
 
 if __name__ == '__main__':
     match sys.argv[1:]:
-        case 'train', folder, steps:
-            run(spec(folder, int(steps), 40), OUT)
+        case 'train', folder, steps, evaluations:
+            run(spec(folder, int(steps), int(evaluations)), OUT)
         case 'think', folder, n, chains:
             think(folder, int(n), int(chains))
         case _:

@@ -33,11 +33,13 @@ To load it: `load_model('path/of/this/folder')`, from `trm_nbdev.engine.weights`
 def save_model(
     model: TRM,  # on any device
     folder: str | Path,  # created if missing; an existing README.md is kept
-    half: bool = False,  # store bfloat16? A network that computes in it gives the same answers
+    half: bool = False,  # store bfloat16? Only for a model that computes in it: its answers stay the same
 ) -> None:
-    "Write a model's configuration, weights, hashes and card; OSError if they cannot be written."
+    "Write a model's configuration, weights, hashes and card; OSError if they cannot be written, ValueError for `half`."
     expect(TRM, model=model)
     expect(str | Path, folder=folder)
+    if half and model.config.dtype != 'bfloat16':
+        raise ValueError(f'half is True for a model that computes in {model.config.dtype}, expected bfloat16')
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as all_written:  # only then do the new files take the places of older ones
@@ -130,7 +132,7 @@ def _check_weights(config: TRMConfig, path: Path) -> None:
             raise ValueError(f'{path.name} describes its tensors in {length:,} bytes, expected at most {2**20:,}')
     with safe_open(path, 'pt') as f:
         parts = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118, not a dict
-        dtypes = ('F64',) if config.dtype == 'float64' else ('F32', 'BF16')
+        dtypes = {'float64': ('F64',), 'bfloat16': ('F32', 'BF16')}.get(config.dtype, ('F32',))
         if wrong := [name for name, part in parts.items() if part.get_dtype() not in dtypes]:
             raise ValueError(f'{", ".join(wrong)}: expected weights of the type {" or ".join(dtypes)}')
         shapes = {name: part.get_shape() for name, part in parts.items()}
