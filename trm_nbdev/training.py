@@ -77,7 +77,8 @@ class TrainConfig:
     growth: Stages = ()  # (share of the steps from which it holds, T, n), ...; (): the model's T and n throughout
     train_n_sup: RepeatsOr0 = 0  # at most so many supervision steps while training; 0: the model's
     stop_at: Share = 0.0  # end when the last three validations have each solved this share; 0: never end early
-    raw_curve: bool = False  # validate the raw weights, too?
+    raw_curve: bool = False  # of a long run: validate the raw weights, too?
+    keep_best: bool = False  # of a long run: end with the weights of the best validation, not with the last ones?
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
@@ -85,6 +86,8 @@ class TrainConfig:
         shares = [share for share, _, _ in self.growth]
         if shares != sorted(set(shares)):
             raise ValueError(f'growth is {short_repr(self.growth)}, expected increasing shares, each with T and n')
+        if self.keep_best and not self.evaluations:
+            raise ValueError('keep_best is True and evaluations 0, expected at least 1: nothing is validated')
 
     @property
     def evaluation_steps(self) -> set[int]:
@@ -144,6 +147,7 @@ class Training:
     core_seconds: float = 0.0  # of a long run: processor time of this process's training steps, compilation included
     compile_core_seconds: float = 0.0  # of these, in the first step after each start, which compiles the network
     compiled: bool = False  # of a long run: was the network compiled?
+    best: dict[str, Tensor] = field(default_factory=dict)  # of one with `keep_best`: see the chapter on long runs
 
     @property
     def average(self) -> TRM:

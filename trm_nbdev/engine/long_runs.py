@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LATER', 'cxx', 'can_compile', 'compile_network', 'fixed_threads', 'averaged_weights', 'processor_time',
-           'core_seconds', 'timed_step', 'to_checkpoint', 'from_checkpoint', 'Checkpointer', 'determining',
-           'train_resumable', 'same_curve']
+           'core_seconds', 'timed_step', 'all_weights', 'load_weights', 'to_checkpoint', 'from_checkpoint',
+           'Checkpointer', 'determining', 'train_resumable', 'same_curve']
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #5658218d
 import json
@@ -121,6 +121,29 @@ def timed_step(
     return result
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #463289f9
+def all_weights(
+    t: Training,  # between two steps
+) -> dict[str, Tensor]:  # by name; not copied
+    "The trained weights, their average, and once the table of puzzle embeddings, which both models share."
+    averaged = {f'averaged.{k}': v for k, v in t.averaged.state_dict().items() if 'embed.puzzles' not in k}
+    return {f'model.{k}': v for k, v in t.model.state_dict().items()} | averaged
+
+
+def load_weights(
+    t: Training,  # changed in place
+    tensors: dict[str, Tensor],  # from `all_weights`, perhaps among others
+) -> None:
+    "Go back to weights that were kept."
+    t.model.load_state_dict(_part(tensors, 'model.'))
+    table = {f'module.embed.puzzles.{k}': v for k, v in _part(tensors, 'model.embed.puzzles.').items()}
+    t.averaged.load_state_dict(_part(tensors, 'averaged.') | table)
+
+
+def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    "The values whose names begin with `prefix`, under the rest of their names."
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+
+
 _CARRIED = ('inputs', 'labels', 'identifiers', 'steps', 'halted')  # the carry, besides its state
 
 
@@ -136,9 +159,7 @@ def to_checkpoint(
     }
     counts = {k: v for k, v in memory.items() if not isinstance(v, Tensor)}
     tensors = {f'optimizer.{k}': v for k, v in memory.items() if isinstance(v, Tensor)}
-    tensors |= {f'model.{k}': v for k, v in t.model.state_dict().items()}
-    # the table of puzzle embeddings is saved once: both models share it
-    tensors |= {f'averaged.{k}': v for k, v in t.averaged.state_dict().items() if 'embed.puzzles' not in k}
+    tensors |= all_weights(t) | {f'best.{k}': v for k, v in t.best.items()}
     tensors |= {f'carry.state.{i}': devices.gather(v) for i, v in enumerate(t.carry.state)}
     tensors |= {f'carry.{k}': devices.gather(getattr(t.carry, k)) for k in _CARRIED}
     tensors |= {'generator': t.generator.get_state()}
@@ -152,9 +173,8 @@ def from_checkpoint(
     rest: dict[str, Any],  # from `to_checkpoint`
 ) -> None:
     "Go on where `to_checkpoint` was called."
-    t.model.load_state_dict(_part(tensors, 'model.'))
-    table = {f'module.embed.puzzles.{k}': v for k, v in _part(tensors, 'model.embed.puzzles.').items()}
-    t.averaged.load_state_dict(_part(tensors, 'averaged.') | table)
+    load_weights(t, tensors)
+    t.best = _part(tensors, 'best.')
     slots = devices.share(len(tensors['carry.steps']))
     carried = {k: v[slots].to(t.model.device) for k, v in _part(tensors, 'carry.').items()}
     state = tuple(carried[f'state.{i}'] for i in range(len(t.carry.state)))
@@ -170,11 +190,6 @@ def from_checkpoint(
     t.step, t.curve, t.seconds = step, rest['curve'], rest['seconds']
     spent = rest.get('core_seconds', [float('nan')] * 2)  # older checkpoints lack them, and so will the curve
     t.core_seconds, t.compile_core_seconds = (seconds / devices.ranks() for seconds in spent)
-
-
-def _part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    "The values whose names begin with `prefix`, under the rest of their names."
-    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #b0be1668
 class Checkpointer:
@@ -222,7 +237,7 @@ class Checkpointer:
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #c2716ae3
 LATER: dict[str, Any] = dict(
-    growth=[], train_n_sup=0, stop_at=0.0, raw_curve=False
+    growth=[], train_n_sup=0, stop_at=0.0, raw_curve=False, keep_best=False
 )  # fields that older records lack, and their defaults in JSON
 
 
@@ -248,6 +263,8 @@ def train_resumable(
     how = determining(asdict(train_config)) | dict(recompute=train_config.recompute)
     identity = dict(config=asdict(config), train_config=how, seed=seed)
     identity |= dict(puzzles=splits.train.digest, valid=splits.valid.digest)
+    if train_config.keep_best and not len(splits.valid):
+        raise ValueError('keep_best is True, and there are no validation puzzles')
     with fixed_threads(train_config.threads):
         t = devices.begin_together(config, train_config, seed, device)
         checkpointer = Checkpointer(checkpoints, json.loads(json.dumps(identity)), every)
@@ -256,6 +273,8 @@ def train_resumable(
         stream = Stream(splits.train, train_config.batch_size, seed)
         with devices.on_lost_process(lambda: _how_to_go_on(t, checkpoints)):
             _loop(t, train_config, splits.valid, stream, log, checkpointer)
+    if t.best:
+        load_weights(t, t.best)
     return t
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #db5575b4
@@ -317,6 +336,8 @@ def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: fl
     spent: dict[str, float] = {} if math.isnan(seconds) else dict(core_seconds=round(seconds, 1))
     if t.model.config.mixer in COUNTED:  # nobody has counted the products of a mixer of your own
         spent |= dict(flop=float(f'{training_work(t.model.config, train_config, t.step):.4g}'))
+    if train_config.keep_best and found['valid_exact'] > max((p['valid_exact'] for p in t.curve), default=-1.0):
+        t.best = {k: v.clone() for k, v in all_weights(t).items()}
     t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=loss) | found | spent)
     return found
 
