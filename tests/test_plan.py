@@ -48,7 +48,7 @@ def test_seeds_are_different_whole_numbers(seeds):
 
 
 def test_a_profile_that_does_not_exist():
-    with pytest.raises(ValueError, match='expected one of smoke, quick, laptop, paper'):
+    with pytest.raises(ValueError, match='expected one of smoke, quick, laptop, overnight, paper'):
         profile_of('fast')
 
 
@@ -126,7 +126,7 @@ def test_folders_without_notebooks_and_parameters_that_a_notebook_lacks(tmp_path
 
 def test_every_experiment_of_the_plan_has_a_notebook_which_takes_its_rows_from_it():
     names = {path.stem for path in NOTEBOOKS.glob('*.ipynb')}
-    assert EXPERIMENTS.keys() | RACES.keys() == names - {LAST, 'check_records', 'test_time'}  # they need no runs
+    assert EXPERIMENTS.keys() | RACES.keys() == names - {LAST, 'check_records'}  # they need no runs
     for name in RACES:
         assert 'race(profile, seeds' in (NOTEBOOKS / f'{name}.ipynb').read_text()
     for name in EXPERIMENTS:

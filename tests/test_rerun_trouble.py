@@ -27,7 +27,7 @@ from trm_nbdev.puzzles.sudoku import format_grid
 @pytest.mark.parametrize(
     'words, message',
     [
-        (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, paper"),
+        (['--profile', 'fast'], "profile is 'fast', expected one of smoke, quick, laptop, overnight, paper"),
         (['--only', 'lion'], 'no experiment is called lion'),
         (['--seeds', '0', '0'], 'expected different whole numbers'),
         (['--seeds', '-1'], 'expected'),

@@ -1518,6 +1518,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'trm_nbdev.training.check_identifiers': ( '1_idea/training.html#check_identifiers',
                                                                               'trm_nbdev/training.py'),
                                     'trm_nbdev.training.enough': ('1_idea/training.html#enough', 'trm_nbdev/training.py'),
+                                    'trm_nbdev.training.initial_state': ('1_idea/training.html#initial_state', 'trm_nbdev/training.py'),
                                     'trm_nbdev.training.stages': ('1_idea/training.html#stages', 'trm_nbdev/training.py'),
                                     'trm_nbdev.training.to_tensors': ('1_idea/training.html#to_tensors', 'trm_nbdev/training.py'),
                                     'trm_nbdev.training.train': ('1_idea/training.html#train', 'trm_nbdev/training.py'),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Stage', 'Stages', 'as_tuples', 'TrainConfig', 'stages', 'trained_as', 'training_work', 'Training', 'begin',
-           'check_identifiers', 'to_tensors', 'train_step', 'update', 'check_finite', 'enough', 'train']
+           'check_identifiers', 'to_tensors', 'initial_state', 'train_step', 'update', 'check_finite', 'enough',
+           'train']
 
 # %% ../nbs/1_idea/09_training.ipynb #f6b1edad
 import math
@@ -38,7 +39,7 @@ from trm_nbdev.checks import (
 from .ema import ema
 from .model import TRM, TRMConfig, flops
 from .optim import OPTIMIZERS, SignSGD, lr_factor, set_lr
-from .recursion import FEATURES
+from .recursion import FEATURES, State
 from .supervision import IGNORE, Batch, Carry, StepResult, empty_carry, supervision_step
 from .tokens import Samples, Splits, Stream
 
@@ -77,6 +78,7 @@ class TrainConfig:
     growth: Stages = ()  # (share of the steps from which it holds, T, n), ...; (): the model's T and n throughout
     train_n_sup: RepeatsOr0 = 0  # at most so many supervision steps while training; 0: the model's
     stop_at: Share = 0.0  # end when the last three validations have each solved this share; 0: never end early
+    start_noise: NonNegativeFloat = 0.0  # standard deviation of noise in the initial y and z of every puzzle
     raw_curve: bool = False  # of a long run: validate the raw weights, too?
     keep_best: bool = False  # of a long run: end with the weights of the best validation, not with the last ones?
 
@@ -212,6 +214,19 @@ def to_tensors(
     inputs, labels, identifiers = (torch.from_numpy(part).to(model.device).long() for part in rows)
     return inputs, labels.masked_fill(labels == 0, IGNORE), identifiers
 
+# %% ../nbs/1_idea/09_training.ipynb #6524681e
+def initial_state(
+    t: Training,  # whose generator draws the noise; in several processes, each draws the same
+    slots: int,  # B
+    noise: float,  # standard deviation
+) -> State:  # initial answers and latent reasoning, each (B, L, D)
+    "What a fresh puzzle starts with in each slot."
+    state = t.model.initial(slots)
+    if not noise:
+        return state
+    drawn = (torch.randn(s.shape, generator=t.generator, device=s.device) for s in state)
+    return tuple(s + (noise * extra).to(s) for s, extra in zip(state, drawn, strict=True))
+
 # %% ../nbs/1_idea/09_training.ipynb #0990a6ef
 def train_step(
     t: Training,  # changed in place
@@ -226,7 +241,7 @@ def train_step(
     halt = partial(act, n_sup=c.n_sup, exploration=train_config.exploration, generator=t.generator, stop=rule.stop)
     if for_all_slots:
         halt = for_all_slots(halt)
-    initial, continue_target = t.model.initial(len(batch[0])), rule.target(c.n_sup)
+    initial, continue_target = initial_state(t, len(batch[0]), train_config.start_noise), rule.target(c.n_sup)
     t.carry, result = supervision_step(model, t.carry, initial, batch, halt, train_config.halt_weight, continue_target)
     t.model.zero_grad()
     result.loss.backward()

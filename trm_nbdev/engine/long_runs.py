@@ -237,7 +237,7 @@ class Checkpointer:
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #c2716ae3
 LATER: dict[str, Any] = dict(
-    growth=[], train_n_sup=0, stop_at=0.0, raw_curve=False, keep_best=False
+    growth=[], train_n_sup=0, stop_at=0.0, raw_curve=False, keep_best=False, start_noise=0.0
 )  # fields that older records lack, and their defaults in JSON
 
 
@@ -336,7 +336,9 @@ def _validate(t: Training, train_config: TrainConfig, valid: PuzzleSet, loss: fl
     spent: dict[str, float] = {} if math.isnan(seconds) else dict(core_seconds=round(seconds, 1))
     if t.model.config.mixer in COUNTED:  # nobody has counted the products of a mixer of your own
         spent |= dict(flop=float(f'{training_work(t.model.config, train_config, t.step):.4g}'))
-    if train_config.keep_best and found['valid_exact'] > max((p['valid_exact'] for p in t.curve), default=-1.0):
+    if train_config.keep_best and (found['valid_exact'] or 0.0) > max(
+        (p['valid_exact'] for p in t.curve), default=-1.0
+    ):
         t.best = {k: v.clone() for k, v in all_weights(t).items()}
     t.curve.append(dict(step=t.step, samples=t.step * train_config.batch_size, loss=loss) | found | spent)
     return found

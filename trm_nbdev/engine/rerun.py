@@ -368,7 +368,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 _HELP = f"""profiles:
-{chr(10).join(f'  {name:8}{p.note}' for name, p in PROFILES.items())}
+{chr(10).join(f'  {name:10}{p.note}' for name, p in PROFILES.items())}
 
 examples:
   trm-rerun --profile quick --only layers --seeds 0 1 2
@@ -428,7 +428,7 @@ def plan(
 ) -> Plan:
     "Check the arguments; raises ValueError or FileNotFoundError before anything runs."
     check_mode(a)
-    notebooks = selected(experiments(_notebook_folder(a.notebooks)), a.only)
+    notebooks = selected(experiments(_notebook_folder(a.notebooks)), a.only or [*profile_of(a.profile).only])
     parameters: dict[str, Any] = {'profile': a.profile}
     if a.seeds:
         parameters['seeds'] = seed_list(a.seeds, ())
@@ -442,7 +442,7 @@ def plan(
     runs = {name: _runs_of(name, a.profile, source, own[name] | parameters) for name in notebooks}
     left = [name for name in notebooks if _is_left(name, len({row for row, *_ in runs[name]}))]
     if left and a.only:
-        raise ValueError(f'only has {", ".join(left)}, which {a.profile} leaves to laptop: expected --seeds, to run it')
+        raise ValueError(f'only has {", ".join(left)}, which {a.profile} leaves to others: expected --seeds, to run it')
     notebooks = {name: path for name, path in notebooks.items() if name not in left}
     needed = {name: [*runs[name].values()] for name in notebooks}
     return Plan(notebooks, needed, parameters, source, out_folder(a.out, a.profile, source), a.jobs)
