@@ -39,7 +39,7 @@ from trm_nbdev.puzzles.sudoku import format_grid
         (['--run', 'lion'], 'no row is called'),
         (['--run', 'HRM', '--benchmark', 'lion'], 'expected one of Sudoku-Extreme, Maze-Hard'),
         (['--run', 'HRM', '--only', 'ema'], 'one or the other'),
-        (['--run', 'HRM', 'T=0'], "T is '0', expected a whole number from 1 to 1,000, such as T=3"),
+        (['--run', 'HRM', 'T=0'], "T is '0', expected a whole number from 1 to 10,000, such as T=3"),
         (['--run', 'HRM', '--seeds', 'x'], 'expected whole numbers'),
         (['--notebooks', '.'], 'no notebooks in'),
         (['--steps', '3'], 'unrecognized arguments: --steps'),

@@ -45,7 +45,7 @@ def questions() -> np.ndarray:
         (dict(chains=4, budget=3, difference=Difference(start=1.0)), 'budget is 3 and chains 4, expected at least one'),
         (dict(chains=0), 'chains is 0, expected a whole number from 1'),
         (dict(budget=0), 'budget is 0, expected a whole number'),
-        (dict(budget=1001), 'steps is 1001, expected a whole number from 1 to 1,000'),
+        (dict(budget=10_001), 'steps is 10001, expected a whole number from 1 to 10,000'),
         (dict(choose='the best'), "choose is 'the best', expected one of last; surest;"),
         (dict(threshold=np.nan), 'threshold is nan, expected a number'),
         (dict(seed=-1), 'seed is -1, expected'),

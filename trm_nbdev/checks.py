@@ -31,8 +31,8 @@ PositiveInt = Annotated[int, Field(ge=1, le=10**9), BeforeValidator(plain)]
 NonNegativeInt = Annotated[int, Field(ge=0, le=10**9), BeforeValidator(plain)]
 Size = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(plain)]  # of things that are kept in memory
 SizeOr0 = Annotated[int, Field(ge=0, le=100_000), BeforeValidator(plain)]
-Repeats = Annotated[int, Field(ge=1, le=1000), BeforeValidator(plain)]  # of things that are done one after the other
-RepeatsOr0 = Annotated[int, Field(ge=0, le=1000), BeforeValidator(plain)]
+Repeats = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(plain)]  # of things that are done one after the other
+RepeatsOr0 = Annotated[int, Field(ge=0, le=10_000), BeforeValidator(plain)]
 Puzzles = Annotated[int, Field(ge=1, le=10**7), BeforeValidator(plain)]
 PuzzlesOr0 = Annotated[int, Field(ge=0, le=10**7), BeforeValidator(plain)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(plain)]  # what torch and numpy both take
