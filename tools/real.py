@@ -7,10 +7,15 @@ python tools/real.py think FOLDER N K
     Let the shipped one answer N test puzzles in K chains, into results/real: a second a puzzle and 16 chains on one
     core. It goes on where it stopped.
 
+python tools/real.py progress FOLDER
+    Where the training of the profile `overnight` is: its curve and the averaged weights of its best validation so far,
+    from the newest checkpoint, into results/overnight-real/progress.
+
 FOLDER holds sudoku-extreme/train.csv and test.csv. 1,000 rows of test.csv, those with the lowest hashes, are for
 validation; the other 9,000 are the test puzzles.
 """
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,11 +24,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from trm_nbdev.engine.checkpoints import load_checkpoint
 from trm_nbdev.engine.data import SudokuData
 from trm_nbdev.engine.files import replacing
-from trm_nbdev.engine.plan import RunSpec, run_spec
+from trm_nbdev.engine.plan import RunSpec, out_folder, rows_of, run_spec, run_specs
 from trm_nbdev.engine.runs import run
-from trm_nbdev.engine.weights import load_model
+from trm_nbdev.engine.weights import load_model, save_model
+from trm_nbdev.model import TRM
 from trm_nbdev.puzzles import sudoku
 from trm_nbdev.solving import solved_puzzles
 from trm_nbdev.thinking_longer import CHOICES, Difference, choose_answer, think_longer
@@ -70,11 +77,32 @@ def think(folder: str, n: int, chains: int) -> None:
                 pd.concat([others, found]).to_csv(new, index=False)
 
 
+def progress(folder: str) -> None:
+    "Write the curve and the best averaged weights of the long training that is under way."
+    (spec,) = run_specs(rows_of('long_run', 'overnight'), 'overnight', data=folder).values()
+    out = out_folder(None, 'overnight', folder)
+    found = load_checkpoint(out / 'checkpoints' / spec.id)
+    if found is None:
+        sys.exit(f'{spec.id} has no checkpoint in {out}: it has not begun, or is finished')
+    step, tensors, rest = found
+    model, start = TRM(spec.model), 'best.' * any(name.startswith('best.') for name in tensors)
+    weights = {k.partition('.module.')[2]: v for k, v in tensors.items() if k.startswith(f'{start}averaged.module.')}
+    weights |= {'embed.puzzles.weight': tensors[f'{start}model.embed.puzzles.weight']}
+    model.load_state_dict(weights)
+    save_model(model, out / 'progress', half=True)
+    told = dict(id=spec.id, step=step, of=spec.train_config.steps, seconds=rest['seconds'], curve=rest['curve'])
+    with replacing(out / 'progress' / 'progress.json') as new:
+        new.write_text(json.dumps(told, indent=1), encoding='utf-8')
+    print(f'{spec.id}: step {step:,} of {spec.train_config.steps:,}')
+
+
 if __name__ == '__main__':
     match sys.argv[1:]:
         case 'train', folder, steps, evaluations:
             run(spec(folder, int(steps), int(evaluations)), OUT)
         case 'think', folder, n, chains:
             think(folder, int(n), int(chains))
+        case 'progress', folder:
+            progress(folder)
         case _:
             sys.exit(__doc__)
