@@ -171,12 +171,12 @@ PAPER_SIZE = Profile(
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #5a11bf02
 OVERNIGHT = Profile(
-    note='one long training on two CPU cores; with --data FOLDER, on the real Sudoku-Extreme',
+    note='one long training on a CPU; with --data FOLDER, on the real Sudoku-Extreme',
     built_in=LAPTOP.built_in | _by_benchmark(SudokuData((3, 3)), MazeData(10, 16, augmented=True)),
     real=LAPTOP.real | _by_benchmark(SudokuData((3, 3), n_valid=1000, n_test=10_000, valid_of_test=True)),
-    special={'Maze-Hard': dict(hidden_size=64, heads=4, multiple=32, puzzle_emb_len=16, batch_size=64, threads=1)},
+    special={'Maze-Hard': dict(hidden_size=64, heads=4, multiple=32, puzzle_emb_len=16, batch_size=64)},
     model=dict(hidden_size=128, heads=4, multiple=64, puzzle_emb_len=15),
-    train_config=replace(_short, steps=25_000, batch_size=192, warmup=200, threads=2, evaluations=50, keep_best=True),
+    train_config=replace(_short, steps=25_000, batch_size=192, warmup=200, evaluations=50, keep_best=True),
     seeds=(0,),
     check_steps=50,
     only=('long_run',),
