@@ -148,6 +148,17 @@ def test_the_command_plans_the_runs_of_each_notebook(profile, tmp_path):
         assert p.runs[name] == [*specs.values()]
 
 
+def test_one_long_training_is_left_to_overnight_which_runs_nothing_else(tmp_path):
+    def planned(*words):
+        return plan(parser().parse_args([*words, '--data', 'built-in', '--out', str(tmp_path)]))
+
+    (specs,) = planned('--profile', 'overnight').runs.values()
+    assert [spec.train_config.keep_best for spec in specs] == [True]
+    assert 'long_run' not in planned('--profile', 'laptop').notebooks
+    with pytest.raises(ValueError, match='only has long_run, which quick leaves to others'):
+        planned('--profile', 'quick', '--only', 'long_run')
+
+
 def test_the_tasks_of_the_speedrun_are_the_same_in_every_profile():
     quick, laptop = race('quick', 0), race('laptop', 0)
     assert len({spec.key for spec in laptop.values()}) == len(laptop)
