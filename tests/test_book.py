@@ -120,6 +120,22 @@ def test_the_solving_page_is_whole_on_the_front_page_and_as_dark(width, site, br
 
 
 @needs_chromium
+@pytest.mark.parametrize('width', WIDTHS)
+def test_the_commands_of_the_front_page_can_be_copied(width, site, browser_page):
+    browser_page.set_viewport_size({'width': width, 'height': 900})
+    browser_page.goto((site / 'index.html').as_uri())
+    block = browser_page.locator('div.highlight', has_text='make results')
+    block.hover()
+    block.get_by_role('button', name='Copy').click()
+    block.locator('button.success').wait_for()
+    browser_page.evaluate("document.body.prepend(document.createElement('textarea'))")
+    browser_page.locator('body > textarea').focus()
+    browser_page.keyboard.press('Control+V')
+    pasted = browser_page.locator('body > textarea').input_value()
+    assert [line.split('#')[0].strip() for line in pasted.splitlines()] == ['make results', 'make test', 'make book']
+
+
+@needs_chromium
 def test_a_button_opens_the_records_of_a_number(site, browser_page):
     browser_page.goto((site / '3_experiments' / 'results.html').as_uri())
     browser_page.click('button.record >> nth=0')
