@@ -62,7 +62,8 @@ def front(nb: NotebookNode) -> list[NotebookNode]:
 
 
 def toctree(names: list[str], options: str = ':hidden:\n') -> NotebookNode:
-    return nbformat.v4.new_markdown_cell('```{toctree}\n' + options + '\n' + '\n'.join(names) + '\n```')
+    text = '```{toctree}\n' + options + '\n' + '\n'.join(names) + '\n```'
+    return nbformat.v4.new_markdown_cell(text, id='contents')  # else a random one
 
 
 def parts_of(index: NotebookNode) -> list[tuple[str, str, str, list[str]]]:
