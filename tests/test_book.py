@@ -94,6 +94,48 @@ def test_search_finds_a_function_and_a_chapter(site, browser_page):
 
 
 @needs_chromium
+@pytest.mark.parametrize('width', WIDTHS)
+def test_the_solving_page_is_whole_on_the_front_page_and_as_dark(width, site, browser_page):
+    browser_page.set_viewport_size({'width': width, 'height': 900})
+    browser_page.goto((site / 'index.html').as_uri())
+    hero = next(frame for frame in browser_page.frames if frame.url.endswith('/solve.html'))
+    whole = """() => {
+        const root = document.documentElement, { height } = document.body.getBoundingClientRect()
+        const scrolls = root.scrollWidth > root.clientWidth || root.scrollHeight > root.clientHeight
+        return !scrolls && innerHeight - height < 1
+    }"""
+    hero.wait_for_function(whole)
+    low = hero.evaluate('innerHeight')
+    hero.locator('[data-is=chains]').select_option('16')
+    hero.get_by_role('button', name='One step').click()
+    hero.locator('.t-chain').nth(15).wait_for()
+    hero.wait_for_function(whole)
+    assert hero.evaluate('innerHeight') > low
+    hero.get_by_role('button', name='8×8 maze').click()
+    hero.locator('.t-chain').first.wait_for(state='hidden')
+    hero.wait_for_function(whole)
+    for theme, ground in (('dark', 'rgb(20, 24, 29)'), ('light', 'rgb(255, 255, 255)')):
+        browser_page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        hero.wait_for_function(f"getComputedStyle(document.body).backgroundColor === '{ground}'")
+
+
+@needs_chromium
+@pytest.mark.parametrize('width', WIDTHS)
+def test_the_commands_of_the_front_page_can_be_copied(width, site, browser_page):
+    browser_page.set_viewport_size({'width': width, 'height': 900})
+    browser_page.goto((site / 'index.html').as_uri())
+    block = browser_page.locator('div.highlight', has_text='make results')
+    block.hover()
+    block.get_by_role('button', name='Copy').click()
+    block.locator('button.success').wait_for()
+    browser_page.evaluate("document.body.prepend(document.createElement('textarea'))")
+    browser_page.locator('body > textarea').focus()
+    browser_page.keyboard.press('Control+V')
+    pasted = browser_page.locator('body > textarea').input_value()
+    assert [line.split('#')[0].strip() for line in pasted.splitlines()] == ['make results', 'make test', 'make book']
+
+
+@needs_chromium
 def test_a_button_opens_the_records_of_a_number(site, browser_page):
     browser_page.goto((site / '3_experiments' / 'results.html').as_uri())
     browser_page.click('button.record >> nth=0')
@@ -167,6 +209,19 @@ def test_numbers_of_the_results_lead_to_their_records(site, pages, name):
             assert number == f'{100 * mean:.1f}'
             checked += 1
     assert checked
+
+
+def test_what_the_site_is_made_from_is_the_same_every_time(site, tmp_path):
+    "Made again by another process, in which sets have another order. (Two whole sites were compared by hand.)"
+    code = 'import runpy, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);'
+    code += "runpy.run_path(sys.argv[1])['stage'](*map(Path, sys.argv[2:]))"
+    again = tmp_path / 'src', tmp_path / 'site'
+    done = subprocess.run([sys.executable, '-c', code, TOOL, *again], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for first, second in ((site.parent / 'work' / 'src', again[0]), (site, again[1])):
+        made = [path.relative_to(second) for path in second.rglob('*') if path.is_file()]
+        assert len(made) > 50
+        assert [name for name in made if (first / name).read_bytes() != (second / name).read_bytes()] == []
 
 
 def test_nothing_names_the_folder_that_it_was_made_in(site):

@@ -1,15 +1,21 @@
 "Typed puzzles, in Python and in the shell."
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import trm_nbdev
 from trm_nbdev.engine.maze_maker import generate as generate_mazes
-from trm_nbdev.engine.own_puzzles import main, read_puzzle, solve_puzzle, solve_puzzles
+from trm_nbdev.engine.own_puzzles import LEARN, learn_tasks, main, read_puzzle, solve_puzzle, solve_puzzles
 from trm_nbdev.engine.sudoku_maker import generate
+from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.puzzles import maze, sudoku
+from trm_nbdev.puzzles.arc import Task
+from trm_nbdev.puzzles.arc_maker import make_tasks
+from trm_nbdev.solving import think
 
 LINE = '.....61..3...46...2..6....2.....1.5.'
 MAZE = 'S   #    # # ##  #   #   #### #       #  #### #  #    #    ##  G'
@@ -146,3 +152,62 @@ def test_the_movie_and_the_drawing(tmp_path, capsys):
     assert path.read_bytes().startswith(b'GIF89a')
     said = capsys.readouterr().out
     assert said.splitlines()[2] == '------+------' and 'right, ' in said
+
+
+# ---- new ARC tasks
+
+ARC = TRMConfig(
+    12, 25, 16, heads=2, multiple=16, n=1, T=1, n_sup=3, num_puzzle_identifiers=3, puzzle_emb_ndim=16, puzzle_emb_len=1
+)
+BRIEF = replace(LEARN, steps=4, batch_size=8)
+
+
+def arc_model(**changes: object) -> TRM:
+    torch.manual_seed(0)
+    model = TRM(replace(ARC, **changes))
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights, std=0.1)
+    return model
+
+
+def test_a_new_task_changes_nothing_but_its_own_embeddings():
+    model, tasks = arc_model(), make_tasks(2, side=5)
+    before = {name: weights.clone() for name, weights in model.state_dict().items()}
+    learned, splits = learn_tasks(model, tasks, BRIEF, n_augmentations=2)
+    for name, weights in before.items():
+        assert torch.equal(weights, model.state_dict()[name]), name
+        assert torch.equal(weights, learned.state_dict()[name][: len(weights)]), name
+    new = learned.embed.puzzles.weight[3:]
+    assert len(new) == 6 and splits.num_puzzle_identifiers == 9 and new.any(1).all()
+    assert [*splits.versions.first] == [3, 6, 9] and {*splits.test.identifiers} == {*range(3, 9)}
+    asked, known = splits.test.inputs[:3], np.arange(3)
+    assert (think(learned, asked, known).q == think(model, asked, known).q).all()
+    again, _ = learn_tasks(learned, make_tasks(3, side=5)[2:], BRIEF)  # and so on
+    assert torch.equal(again.embed.puzzles.weight[:9], learned.embed.puzzles.weight)
+
+
+def test_the_outputs_of_the_tests_are_not_looked_at():
+    (task,) = make_tasks(1, side=5)
+    spoilt = Task(task.name, task.demos, tuple((x, 1 - np.minimum(y, 1)) for x, y in task.tests))
+    true, other = (learn_tasks(arc_model(), [t], BRIEF)[0].embed.puzzles.weight for t in (task, spoilt))
+    assert torch.equal(true, other)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'tasks', 'message'),
+    [
+        (
+            dict(puzzle_emb_ndim=0, puzzle_emb_len=0),
+            1,
+            'model has puzzle_emb_ndim=0, vocab_size=12 and seq_len=25, expected',
+        ),
+        (dict(vocab_size=7), 1, 'vocab_size=7 and seq_len=25, expected puzzle embeddings, 12 tokens'),
+        (dict(seq_len=24), 1, 'seq_len=24, expected puzzle embeddings, 12 tokens and a square'),
+        (dict(seq_len=16), 1, 'is too large, expected grids of at most 4x4, as the model has them'),
+        ({}, 0, 'tasks is empty, expected at least one'),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(changes, tasks, message):
+    with pytest.raises(ValueError) as e:
+        learn_tasks(arc_model(**changes), make_tasks(1, side=5)[:tasks], BRIEF)
+    assert message in str(e.value)

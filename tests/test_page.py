@@ -74,6 +74,14 @@ def test_a_shipped_model_computes_in_the_page_what_it_computes_in_pytorch(name):
     assert largest_difference(model, questions, 8) < 1e-6
 
 
+def test_every_model_of_the_page_has_been_replayed():
+    found = json.loads((ROOT / 'results' / 'page.json').read_text(encoding='utf-8'))
+    assert [*found] == page_models()
+    for name, told in found.items():
+        assert told['puzzles'] == 200 and told['page and float64']['largest'] < 1e-4, name
+        assert told['compared'] == REPLAY['compared'](name), f'{name} or trm.js has changed: python tools/replay.py'
+
+
 def _maze(text: str) -> list[int]:
     return maze.parse_maze(text.replace('.', ' '), 8).tolist()
 

@@ -132,6 +132,23 @@ HOST = """async ([source, html, manifest]) => {
 
 
 @needs_chromium
+@pytest.mark.parametrize('system', ['light', 'dark'])
+def test_the_colours_are_those_of_jupyterlab_or_else_of_the_system(system):
+    thinker, grounds = Thinker(load_model('sudoku-6x6')), dict(light='rgb(255, 255, 255)', dark='rgb(20, 24, 29)')
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        shown = browser.new_page(color_scheme=system)
+        shown.set_content('<body></body>')
+        shown.add_style_tag(content=thinker._css)
+        shown.evaluate(HOST, [thinker._esm, thinker.html, thinker.manifest])
+        ground = "getComputedStyle(document.querySelector('.thinker')).backgroundColor"
+        assert shown.evaluate(ground) == grounds[system]
+        for light, theme in (('false', 'dark'), ('true', 'light')):
+            shown.evaluate(f"document.body.dataset.jpThemeLight = '{light}'")  # as JupyterLab says it
+            assert shown.evaluate(ground) == grounds[theme]
+
+
+@needs_chromium
 def test_in_a_browser_pytorch_thinks(tasks):
     model = arc_model(tasks)
     thinker, wrong = Thinker(model, tasks), []

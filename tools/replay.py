@@ -1,8 +1,12 @@
 """Replay the shipped models in JavaScript, and write how far they are from PyTorch to results/page.json:
 
-python tools/replay.py [PUZZLES]        200 of each kind by default: about five minutes on one core
+python tools/replay.py [PUZZLES]        200 of each kind by default: about two minutes a model, on one core
+
+A model is left out if the file has it already, with as many puzzles, as long as neither its weights nor the page's
+network have changed. Delete the file to replay them all.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -14,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from trm_nbdev.engine.files import replacing
 from trm_nbdev.engine.maze_maker import maze_splits
 from trm_nbdev.engine.page import PAGE, packed, page_models
 from trm_nbdev.engine.sudoku_maker import generate
-from trm_nbdev.engine.weights import load_model
+from trm_nbdev.engine.weights import SHIPPED, SUMS, load_model
 from trm_nbdev.model import TRM
 from trm_nbdev.puzzles import sudoku
 
@@ -81,21 +86,32 @@ def measure(name: str, n: int) -> dict[str, float]:
         far = np.abs(a - b).max(-1)
         return dict(largest=float(far.max()), median=float(np.median(far)), puzzles=int((far.max(1) > 1e-4).sum()))
 
-    found: dict = dict(puzzles=n, steps=steps, seconds_per_step=round(seconds / n / steps, 4))
+    found: dict = dict(steps=steps, seconds_per_step=round(seconds / n / steps, 4))
     found |= {'page and float64': differ(page, exact), 'float32 and float64': differ(single, exact)}
     return found | {'page and float32': differ(page, single)}
+
+
+def compared(name: str) -> str:
+    "SHA-256 of the two things that are compared: the page's network, and a model's configuration and weights."
+    return hashlib.sha256((PAGE / 'trm.js').read_bytes() + (SHIPPED / name / SUMS).read_bytes()).hexdigest()
 
 
 def main():
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     torch.set_num_threads(1)
-    found = {}
-    for name in page_models():
-        start = time.time()
-        found[name] = measure(name, n)
-        print(name, found[name], f'{time.time() - start:.0f} s', flush=True)
     path = Path(__file__).resolve().parent.parent / 'results' / 'page.json'
-    path.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
+    known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    for name in page_models():
+        this = dict(puzzles=n, compared=compared(name))
+        if this.items() <= known.get(name, {}).items():
+            print(name, 'is up to date', flush=True)
+            continue
+        start = time.time()
+        known[name] = this | measure(name, n)
+        print(name, known[name], f'{time.time() - start:.0f} s', flush=True)
+        found = {name: known[name] for name in page_models() if name in known}
+        with replacing(path) as new:
+            new.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -21,6 +21,16 @@ from sphinx.cmd.build import build_main
 from trm_nbdev.engine.page import write_page
 
 HERO = 'solve.html'  # the page in which a model solves your puzzle, on top of the front page
+WITH_HERO = """<script>
+const hero = document.querySelector('iframe.hero'), book = document.documentElement;
+const paint = () => hero.contentWindow.postMessage({ theme: book.dataset.theme }, '*');
+new MutationObserver(paint).observe(book, { attributeFilter: ['data-theme'] });
+addEventListener('message', ({ source, data }) => {
+  if (source !== hero.contentWindow) return;
+  hero.style.height = `${data.height}px`; // as high as what is in it
+  paint();
+});
+</script>"""  # a page from file:// must not look into a frame, so the two send messages
 LEFTOVERS = shutil.ignore_patterns('*webpack-macros.html', '*.map', '*.po', '*.mo', '.buildinfo')  # of theme and Sphinx
 PART = re.compile(r'\| \*\*(\d\. .+?)\*\*: (.+?) \| (.+?) \|')
 
@@ -45,14 +55,15 @@ def front(nb: NotebookNode) -> list[NotebookNode]:
     "The cells of the front page: the solving page below the title, and a table of contents that only Sphinx sees."
     title, *cells = nb.cells
     head, rest = title.source.split('\n\n', 1)
-    frame = f'<iframe class="hero" src="{HERO}" title="A model solves your puzzle"></iframe>'
+    frame = f'<iframe class="hero" src="{HERO}" title="A model solves your puzzle"></iframe>{WITH_HERO}'
     title.source = f'{head}\n\n{frame}\n\n<a href="{HERO}">The same on a page of its own</a>\n\n{rest}'
     parts = [f'{folder}/index' for folder, *_ in parts_of(nb)]
     return [title, *cells, toctree(['00_trm', *parts, 'api/index', 'results/index', 'CONTRIBUTING', 'DEPENDENCIES'])]
 
 
 def toctree(names: list[str], options: str = ':hidden:\n') -> NotebookNode:
-    return nbformat.v4.new_markdown_cell('```{toctree}\n' + options + '\n' + '\n'.join(names) + '\n```')
+    text = '```{toctree}\n' + options + '\n' + '\n'.join(names) + '\n```'
+    return nbformat.v4.new_markdown_cell(text, id='contents')  # else a random one
 
 
 def parts_of(index: NotebookNode) -> list[tuple[str, str, str, list[str]]]:

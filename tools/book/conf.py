@@ -10,7 +10,7 @@ from settings import SETTINGS  # noqa: E402
 project, author = SETTINGS['title'], SETTINGS['author']
 copyright = SETTINGS['copyright']
 version = release = SETTINGS['version']
-extensions = ['myst_nb', 'sphinx.ext.mathjax']
+extensions = ['myst_nb', 'sphinx.ext.mathjax', 'sphinx_copybutton']
 nitpicky = True  # a name without an entry in the API reference is an error
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
@@ -23,6 +23,8 @@ nb_code_prompt_hide = 'Fold the code'
 myst_enable_extensions = ['amsmath', 'colon_fence', 'dollarmath', 'html_image']
 myst_heading_anchors = 4
 myst_heading_slug_func = 'pages.slug'
+
+copybutton_selector = 'div.highlight:not(.cell_output *) > pre'  # code has a button that copies it, outputs have none
 
 html_theme = 'sphinx_book_theme'
 html_title = project
