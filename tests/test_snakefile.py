@@ -15,14 +15,15 @@ EXPERIMENTS = {p.stem for p in (ROOT / 'nbs' / '3_experiments').glob('*.ipynb')}
 
 
 def ids(seed: int = 0) -> set[str]:
-    "The runs of all tables and of the speedrun in the smoke profile, and early_stop's shorter training."
+    "The runs of all tables and of the speedrun in the smoke profile, early_stop's shorter training and the long one."
     tables = {
         run_spec('smoke', changes, seed, data_of('smoke', benchmark_of(table))).id
         for table, rows in ROWS.items()
         for changes in rows.values()
     }
-    shorter = run_spec('smoke', rows_of('early_stop', 'smoke')['a quarter as long'], seed).id
-    return tables | {shorter} | {spec.id for spec in race('smoke', seed).values()}
+    rows = [rows_of('early_stop', 'smoke')['a quarter as long'], rows_of('long_run', 'smoke')['long run']]
+    others = {run_spec('smoke', row, seed).id for row in rows}
+    return tables | others | {spec.id for spec in race('smoke', seed).values()}
 
 
 def both_paths(*seeds: int) -> set[str]:
