@@ -1,9 +1,10 @@
 """Replay the shipped models in JavaScript, and write how far they are from PyTorch to results/page.json:
 
-python tools/replay.py [PUZZLES]        200 of each kind by default: about two minutes a model, on one core
+python tools/replay.py [PUZZLES]        200 of each kind by default
 
-A model is left out if the file has it already, with as many puzzles, as long as neither its weights nor the page's
-network have changed. Delete the file to replay them all.
+It takes about two minutes of one core for a model, and twenty for sudoku-extreme. A model is left out if the file has
+it already, with as many puzzles, as long as neither its weights nor the page's network have changed. Delete the file
+to replay them all.
 """
 
 import hashlib
@@ -20,9 +21,9 @@ import torch
 
 from trm_nbdev.engine.files import replacing
 from trm_nbdev.engine.maze_maker import maze_splits
-from trm_nbdev.engine.page import PAGE, packed, page_models
+from trm_nbdev.engine.page import PAGE, packed
 from trm_nbdev.engine.sudoku_maker import generate
-from trm_nbdev.engine.weights import SHIPPED, SUMS, load_model
+from trm_nbdev.engine.weights import SHIPPED, SUMS, load_model, shipped_models
 from trm_nbdev.model import TRM
 from trm_nbdev.puzzles import sudoku
 
@@ -71,7 +72,8 @@ def puzzles(name: str, n: int) -> np.ndarray:
     "Questions like those that a shipped model was trained on."
     if name.startswith('maze'):
         return maze_splits(side=8, min_path=12, n_train=1, n_valid=1, n_test=n, seed=777).test.inputs
-    box, clues = {'sudoku-6x6': ((2, 3), None), 'sudoku-9x9': ((3, 3), 31)}.get(name, ((2, 3), 18))  # rows of Table 1
+    known = {'sudoku-6x6': ((2, 3), None), 'sudoku-9x9': ((3, 3), 31), 'sudoku-extreme': ((3, 3), None)}
+    box, clues = known.get(name, ((2, 3), 18))  # rows of Table 1
     return sudoku.to_tokens(generate(n, box, clues, seed=777)[0])
 
 
@@ -101,7 +103,7 @@ def main():
     torch.set_num_threads(1)
     path = Path(__file__).resolve().parent.parent / 'results' / 'page.json'
     known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
-    for name in page_models():
+    for name in shipped_models():
         this = dict(puzzles=n, compared=compared(name))
         if this.items() <= known.get(name, {}).items():
             print(name, 'is up to date', flush=True)
@@ -109,7 +111,7 @@ def main():
         start = time.time()
         known[name] = this | measure(name, n)
         print(name, known[name], f'{time.time() - start:.0f} s', flush=True)
-        found = {name: known[name] for name in page_models() if name in known}
+        found = {name: known[name] for name in shipped_models() if name in known}
         with replacing(path) as new:
             new.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
 
