@@ -25,9 +25,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from trm_nbdev.engine.checkpoints import load_checkpoint
-from trm_nbdev.engine.data import SudokuData
+from trm_nbdev.engine.data import SUDOKU, BenchmarkData
 from trm_nbdev.engine.files import replacing
-from trm_nbdev.engine.plan import RunSpec, out_folder, rows_of, run_spec, run_specs
+from trm_nbdev.engine.plan import RunSpec, data_of, out_folder, rows_of, run_spec, run_specs
 from trm_nbdev.engine.runs import run
 from trm_nbdev.engine.weights import load_model, save_model
 from trm_nbdev.model import TRM
@@ -41,9 +41,9 @@ WIDE = dict(hidden_size=256, multiple=64, puzzle_emb_len=15, batch_size=768)  # 
 BLOCK = 16  # puzzles
 
 
-def puzzles(folder: str) -> SudokuData:
-    "The real puzzles, as this tool splits them."
-    return SudokuData((3, 3), n_valid=1000, n_test=10_000, valid_of_test=True, folder=folder)
+def puzzles(folder: str) -> BenchmarkData:
+    "The real puzzles, as the profile `overnight` splits them."
+    return data_of('overnight', SUDOKU, folder)
 
 
 def spec(folder: str, steps: int, evaluations: int) -> RunSpec:
