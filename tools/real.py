@@ -1,8 +1,8 @@
 """The real Sudoku-Extreme, beside the profiles:
 
-python tools/real.py train FOLDER STEPS EVALUATIONS
-    Train the model `sudoku-extreme`, into results/real/runs and results/real/models. The shipped one had 2000 steps
-    and 8 evaluations, the long training 13680 and 40.
+python tools/real.py train FOLDER STEPS EVALUATIONS [NAME=VALUE ...]
+    Train the model `sudoku-extreme`, as it is or with other fields, such as weight_decay=1.0, into results/real/runs
+    and results/real/models. The shipped one had 2000 steps and 8 evaluations, the long training 13680 and 40.
 python tools/real.py think FOLDER N K
     Let the shipped one answer N test puzzles in K chains, into results/real: a second a puzzle and 16 chains on one
     core. It goes on where it stopped.
@@ -24,10 +24,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from trm_nbdev.baselines import BASE
 from trm_nbdev.engine.checkpoints import load_checkpoint
 from trm_nbdev.engine.data import SUDOKU, BenchmarkData
 from trm_nbdev.engine.files import replacing
 from trm_nbdev.engine.plan import RunSpec, data_of, out_folder, rows_of, run_spec, run_specs
+from trm_nbdev.engine.rerun import changes_of
 from trm_nbdev.engine.runs import run
 from trm_nbdev.engine.weights import load_model, save_model
 from trm_nbdev.model import TRM
@@ -46,9 +48,10 @@ def puzzles(folder: str) -> BenchmarkData:
     return data_of('overnight', SUDOKU, folder)
 
 
-def spec(folder: str, steps: int, evaluations: int) -> RunSpec:
-    "The training of the shipped model, at any length."
-    return run_spec('laptop', FAST | WIDE | dict(steps=steps, evaluations=evaluations), 0, puzzles(folder))
+def spec(folder: str, steps: int, evaluations: int, *words: str) -> RunSpec:
+    "The training of the shipped model, at any length, and with other fields."
+    more = changes_of(BASE, *words)
+    return run_spec('laptop', FAST | WIDE | dict(steps=steps, evaluations=evaluations) | more, 0, puzzles(folder))
 
 
 def answered(questions: np.ndarray, labels: np.ndarray, chains: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -98,8 +101,8 @@ def progress(folder: str) -> None:
 
 if __name__ == '__main__':
     match sys.argv[1:]:
-        case 'train', folder, steps, evaluations:
-            run(spec(folder, int(steps), int(evaluations)), OUT)
+        case 'train', folder, steps, evaluations, *words:
+            run(spec(folder, int(steps), int(evaluations), *words), OUT)
         case 'think', folder, n, chains:
             think(folder, int(n), int(chains))
         case 'progress', folder:
