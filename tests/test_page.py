@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_every_shipped_model_has_been_replayed():
 
 
 def _maze(text: str) -> list[int]:
-    return maze.parse_maze(text.replace('.', ' '), 8).tolist()
+    return maze.parse_maze(text.replace('.', ' '), isqrt(len(text))).tolist()
 
 
 @needs_node
@@ -125,19 +126,21 @@ def test_javascript_and_python_agree_about_sudokus(box):
 
 
 @needs_node
-def test_javascript_and_python_agree_about_mazes():
+@pytest.mark.parametrize('side', [8, 10])
+def test_javascript_and_python_agree_about_mazes(side):
     rng = np.random.default_rng(0)
-    questions = np.array([_maze(text) for text in SHELF['maze-8x8']['random']], np.uint8)
-    answers = np.concatenate([maze.solve_many(questions, 8)[1]] * 3)
+    questions = np.array([_maze(text) for text in SHELF[f'maze-{side}x{side}']['random']], np.uint8)
+    answers = np.concatenate([maze.solve_many(questions, side)[1]] * 3)
     for answer in answers[24:]:
         answer[rng.choice(np.flatnonzero(answer != maze.WALL), 1)] = rng.choice([maze.FREE, maze.PATH])
     asked = np.concatenate([questions] * 3)
     judged = js(
-        '() => given.answers.map((a, i) => Puzzles.maze(8).judge(given.questions[i], a).right)',
+        '() => given.answers.map((a, i) => Puzzles.maze(given.side).judge(given.questions[i], a).right)',
         answers=answers.tolist(),
         questions=asked.tolist(),
+        side=side,
     )
-    assert judged == maze.is_shortest_path(answers, asked, 8).tolist()
+    assert judged == maze.is_shortest_path(answers, asked, side).tolist()
     assert 24 < sum(judged) < 72
 
 
@@ -167,6 +170,7 @@ def test_the_page_is_small_and_whole_and_the_same_every_time(tmp_path):
         'sudoku-6x6',
         'sudoku-9x9',
         'maze-8x8',
+        'maze-10x10',
     ]
 
 

@@ -71,7 +71,8 @@ def recorded(
 def puzzles(name: str, n: int) -> np.ndarray:
     "Questions like those that a shipped model was trained on."
     if name.startswith('maze'):
-        return maze_splits(side=8, min_path=12, n_train=1, n_valid=1, n_test=n, seed=777).test.inputs
+        side = int(name.rpartition('x')[2])
+        return maze_splits(side=side, min_path=12, n_train=1, n_valid=1, n_test=n, seed=777).test.inputs
     known = {'sudoku-6x6': ((2, 3), None), 'sudoku-9x9': ((3, 3), 31), 'sudoku-extreme': ((3, 3), None)}
     box, clues = known.get(name, ((2, 3), 18))  # rows of Table 1
     return sudoku.to_tokens(generate(n, box, clues, seed=777)[0])

@@ -65,7 +65,7 @@ def entry(
 def page_models() -> list[str]:
     "Shipped models that a browser computes quickly, Sudokus first, small ones first."
     quick = [name for name in shipped_models() if (SHIPPED / name / WEIGHTS).stat().st_size < 10**6]
-    return sorted(quick, key=lambda name: (not name.startswith('sudoku'), name))
+    return sorted(quick, key=lambda name: (not name.startswith('sudoku'), len(name.split('-')[1]), name))
 
 
 def shipped_entry(
