@@ -23,6 +23,16 @@ def test_a_record_is_that_of_the_tools_training(name, steps, evaluations):
 
 
 @needs_data
+def test_the_trainings_with_other_weight_decay_are_the_tools_own():
+    found = pd.read_csv(REAL / 'weight_decay.csv')
+    for (lr, decay), curve in found.groupby(['lr', 'weight_decay']):
+        spec = TOOL['spec'](str(DATA), 9000, 36, f'lr={lr}', f'weight_decay={decay}', 'keep_best=true')
+        assert {*curve.key} == {spec.key}
+        assert [*curve.step] == [*spec.train_config.evaluation_steps][: len(curve)]
+        assert [*curve.samples] == [step * spec.train_config.batch_size for step in curve.step]
+
+
+@needs_data
 def test_recorded_chains_come_out_again(n=4):
     "The first chains of the first puzzles; another machine rounds differently, which may change an answer or two."
     test = TOOL['puzzles'](str(DATA)).load().test
