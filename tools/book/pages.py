@@ -13,7 +13,8 @@ from nbformat import NotebookNode
 from records import with_records
 from settings import NBS, RESULTS, ROOT, on_code_host
 
-PROFILES = ['laptop', 'quick']  # whose executed notebook is an experiment's page, if it has one
+# whose executed notebook is an experiment's page: the first that has one
+PROFILES = ['laptop', 'quick', 'overnight-real', 'overnight']
 LONG = 30  # lines of code; a longer cell is folded
 IMPORTS = 6  # a cell with nothing but imports is folded if it has more lines
 CODE = re.compile(r'(^ {0,3}```.*?^ {0,3}```|`[^`\n]+`)', flags=re.DOTALL | re.MULTILINE)
@@ -151,11 +152,12 @@ def about_profile(source: Path) -> str:
         return ':::{note}\nNot executed yet, so this page has no numbers.\n:::'
     profile, *_ = source.relative_to(RESULTS).parts
     others = [path for path in sorted(RESULTS.glob(f'*/notebooks/{source.name}')) if path != source]
+    readme = source.parent.parent / 'README.md'
     links = [f'[{p.parent.parent.name}]({os.path.relpath(p, source.parent)})' for p in others]
     lines = [
         ':::{note}',
         f'Executed with the profile **{profile}**.',
-        '[All its tables and pictures](../README.md) are on one page.',
+        '[All its tables and pictures](../README.md) are on one page.' if readme.is_file() else '',
         f'The same notebook with other profiles: {", ".join(links)}.' if links else '',
         ':::',
     ]
