@@ -175,7 +175,7 @@ self.Thinker = (function (TRM, Puzzles) {
     function chooseModel(model) {
       entry = model;
       parts.about.textContent = entry.about;
-      parts.trained.textContent = `(trained with ${entry.config.n_sup})`;
+      parts.trained.textContent = `(n_sup: ${entry.config.n_sup})`;
       if (question && question.length === rules.blank.length) reset();
     }
 
