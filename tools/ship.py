@@ -30,18 +30,19 @@ model = load_model('{name}')
 | parameters | {parameters:,} |
 | training puzzles | {data[train_puzzles]:,} of `{data[name]}`: {difficulty}; {augmentation} |
 | training | {steps:,} steps of {how[batch_size]} samples |
-| time | {minutes:.1f} minutes on {device} |
+| time | {minutes:.1f} minutes on {device}{core_hours} |
 | seeds | one training, seed {seed} |
 | test puzzles solved | {test[solved]:,} of {test[puzzles]:,}: {exact:.1f} %, 95 % interval {low:.1f} to {high:.1f} % |
 | made with | trm_nbdev {machine[trm_nbdev]}, revision {machine[git]}, torch {machine[torch]} |
 
-The weights are the averaged ones. They were tested once, with {model[n_sup]} supervision steps, on puzzles that are
-not in the training set. All numbers are from `record.json`, the record of the training.
+The weights are the averaged ones{kept}.
+They were tested once, with {model[n_sup]} supervision steps, on puzzles that are not in the training set. All numbers are from `record.json`, the record of the training.
 
 ## What it cannot do
 
 - It reads {kind} and nothing else. A grid of another size is refused.
-- It can be wrong: {wrong:,} of the {test[puzzles]:,} test puzzles were not solved. Check an answer against the rules.
+- It can be wrong: {wrong:,} of the {test[puzzles]:,} test puzzles were not solved{shortest}.
+  Check an answer against the rules.
   The halting logit says how sure the model is, and that can be wrong, too.
 - It was tested on puzzles made like those of its training. How it does on others was not measured.
 - The interval says what other test puzzles might have given. A training with another seed may end further away.
@@ -77,14 +78,20 @@ def _difficulty(data: dict[str, Any]) -> str:
 def card(name: str, record: dict[str, Any]) -> str:
     "The README.md of a model, written from the record of its training."
     test = record['results']['ema']
+    curve, on_cpu = record['curve'], record['machine']['device'] == 'cpu'
+    best, spent = max(curve, key=lambda point: point.get('valid_exact') or 0), curve[-1].get('core_seconds')
+    others = test.get('shortest_paths', 0) - test['solved']
     numbers = dict(
         test=test,
+        kept=f' of the best validation, after {best["step"]:,} steps' if record['how'].get('keep_best') else '',
+        core_hours=f', {spent / 3600:.1f} core-hours of processor time' if on_cpu and spent and spent > 1800 else '',
+        shortest=f'; in {others} of them it drew another shortest path' if others > 0 else '',
         exact=100 * test['exact'],
         low=100 * test['low'],
         high=100 * test['high'],
         wrong=test['puzzles'] - test['solved'],
         minutes=record['seconds']['training'] / 60,
-        steps=record['curve'][-1]['step'],  # it may have ended early
+        steps=curve[-1]['step'],  # it may have ended early
         gradient='1-step gradient' if record['model']['gradient'] == 'one-step' else 'full gradient',
     )
     return CARD.format_map(record | words(record) | numbers | {'name': name})

@@ -6,8 +6,9 @@ python tools/stack.py FILE [SECONDS]
     own, for some seconds (default: 2). One line a form goes to FILE, a CSV.
 
 A step here is simpler than in a training: every puzzle begins afresh, and nothing is averaged. So compare the forms
-with each other only. The model is that of the small profiles without positions in front: 64 channels, 6x6 Sudokus, a
-batch of 64, T=3, n=6.
+with each other only. The model has 64 channels and 36 cells, without positions in front, T=3 and n=6. All seeds see the
+same batch of 64 random puzzles, which are their own answers. A single seed is a stack of one, and its weights are taken
+out of the stack in each step, which costs it a little.
 """
 
 import sys
