@@ -36,7 +36,8 @@ model = load_model('{name}')
 | made with | trm_nbdev {machine[trm_nbdev]}, revision {machine[git]}, torch {machine[torch]} |
 
 The weights are the averaged ones{kept}.
-They were tested once, with {model[n_sup]} supervision steps, on puzzles that are not in the training set. All numbers are from `record.json`, the record of the training.
+They were tested once, with {model[n_sup]} supervision steps, on puzzles that are not in the training set.
+All numbers are from `record.json`, the record of the training.
 
 ## What it cannot do
 
