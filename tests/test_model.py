@@ -1,10 +1,12 @@
 "What a configuration refuses, and what the chapter on the model promises of every kind of model."
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from trm_nbdev import network
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine.memory import dummy_step, training_memory
 from trm_nbdev.model import TRM, Question, TRMConfig, cost, n_parameters
@@ -118,3 +120,28 @@ def test_memory_without_gradient_is_not_counted():
 def test_memory_is_counted_of_every_kind_and_less_is_kept_with_recompute(changes):
     config = replace(SMALL, **changes)
     assert 0 < training_memory(config, 8, recompute=True) <= training_memory(config, 8)
+
+
+@pytest.mark.parametrize('changes', [{}, dict(mixer='attention'), dict(halting='q-learning')], ids=str)
+def test_bfloat16_products_in_float32_are_the_same_products(monkeypatch, changes):
+    "Whatever this CPU is good at, both ways are tried."
+    torch.manual_seed(0)
+    model = TRM(replace(SMALL, n=1, T=1, **changes))
+    tokens = torch.randint(1, 8, (16, 36), generator=torch.Generator().manual_seed(0))
+
+    def gradients():
+        _, logits, q = model(tokens, model.initial(16), tokens[:, 0] * 0, n=1, T=1)
+        weights = [w for w in model.parameters() if w.requires_grad]
+        return [logits, *torch.autograd.grad(logits.float().square().sum() + q.square().sum(), weights)]
+
+    found = []
+    for slow in (False, True):
+        monkeypatch.setattr(network, 'SLOW_BFLOAT16', slow)
+        found.append(gradients())
+    for a, b in zip(*found, strict=True):
+        assert a.dtype == b.dtype and (a - b).norm() <= 0.03 * a.norm()
+
+
+def test_pytorch_without_onednn_has_no_fast_bfloat16_products(monkeypatch):
+    monkeypatch.setattr(torch.ops, 'mkldnn', SimpleNamespace())
+    assert not network.has_bfloat16_products()

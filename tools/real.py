@@ -12,6 +12,8 @@ python tools/real.py think FOLDER N K
 python tools/real.py progress FOLDER
     Where the training of the profile `overnight` is: its curve and the averaged weights of its best validation so far,
     from the newest checkpoint, into results/overnight-real/progress.
+    git ignores the checkpoint. If the machine may not last as long as the training, commit it, too, and remove it when
+    the training has ended: git add -f results/overnight-real/checkpoints/RUN/step_N.*, 20 MB.
 
 FOLDER holds sudoku-extreme/train.csv and test.csv. 1,000 rows of test.csv, those with the lowest hashes, are for
 validation; the other 9,000 are the test puzzles.

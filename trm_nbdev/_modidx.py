@@ -164,6 +164,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.growth_table': ( '4_engine_room/bench.html#growth_table',
                                                                                  'trm_nbdev/engine/bench.py'),
+                                        'trm_nbdev.engine.bench.in_fast_type': ( '4_engine_room/bench.html#in_fast_type',
+                                                                                 'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.in_fresh_processes': ( '4_engine_room/bench.html#in_fresh_processes',
                                                                                        'trm_nbdev/engine/bench.py'),
                                         'trm_nbdev.engine.bench.layer_shapes': ( '4_engine_room/bench.html#layer_shapes',

@@ -6,10 +6,10 @@
 __all__ = ['RELEASED', 'FORMS', 'PRODUCTS', 'Points', 'SIZES', 'BARS', 'textbook_norm', 'TextbookSwiGLU', 'TextbookAttention',
            'TextbookBlock', 'TextbookTRM', 'textbook_loss', 'textbook_adamw', 'TextbookTraining', 'follow', 'Case',
            'fresh_processes', 'in_fresh_processes', 'per_second', 'training_rate', 'released_parts', 'check_released',
-           'Contender', 'ways', 'faster', 'take_turns', 'compared_rates', 'field', 'layer_shapes', 'product_rate',
-           'best_product', 'training_beside_products', 'time_shares', 'solving_rates', 'series', 'slope', 'scaling',
-           'step_memory', 'memory', 'Sizes', 'Measured', 'bench', 'picture', 'growth_table', 'comparison', 'bench_page',
-           'write_bench', 'main']
+           'Contender', 'ways', 'faster', 'take_turns', 'compared_rates', 'in_fast_type', 'field', 'layer_shapes',
+           'product_rate', 'best_product', 'training_beside_products', 'time_shares', 'solving_rates', 'series',
+           'slope', 'scaling', 'step_memory', 'memory', 'Sizes', 'Measured', 'bench', 'picture', 'growth_table',
+           'comparison', 'bench_page', 'write_bench', 'main']
 
 # %% ../../nbs/4_engine_room/19_bench.ipynb #067594eb
 import argparse
@@ -53,7 +53,7 @@ from .rerun import begin_worker, worker_context
 from .runs import machine, peak_memory, run_model, usable_cores
 from .tables import save_picture, to_markdown
 from ..model import DTYPES, TRMConfig, flops
-from ..network import swiglu_width
+from ..network import SLOW_BFLOAT16, swiglu_width
 from ..solving import solve, think
 from ..training import TrainConfig, begin, train_step
 
@@ -564,6 +564,12 @@ def compared_rates(
     return numbers
 
 
+def in_fast_type(case: Case) -> Case:
+    "float32 in place of bfloat16 on a CPU that is slow at bfloat16, for products that are not ours."
+    slow = SLOW_BFLOAT16 and not torch.cuda.is_available() and case.config.dtype == 'bfloat16'
+    return replace(case, config=replace(case.config, dtype='float32')) if slow else case
+
+
 def field(
     case: Case,  # our training, compiled
     folder: str | None = None,  # of the released code; None: without it
@@ -571,7 +577,7 @@ def field(
     "Our form, and those that it is compared with."
     found = dict(ours=case)
     for form in ('textbook', *(['released'] if folder else [])):
-        other = replace(case, form=form, folder=str(Path(folder or '').resolve()))
+        other = replace(in_fast_type(case), form=form, folder=str(Path(folder or '').resolve()))
         found |= {form: replace(other, compiled=False), f'compiled_{form}': other}
     return found
 
@@ -606,6 +612,7 @@ def best_product(
     cores: int,  # that may be used
 ) -> float:  # FLOP/s
     "The fastest matrix product at the shapes of a model's layers, on all cores."
+    case = in_fast_type(case)
     alone, together = replace(case, threads=1), replace(case, threads=cores)
     return max(
         sum(in_fresh_processes(product_rate, alone, processes=cores)), *in_fresh_processes(product_rate, together)
@@ -901,7 +908,8 @@ def write_bench(
 ) -> Path:  # the JSON file; beside it .md and .png
     "Write the measurements, with the machine they were made on."
     numbers, about = measured.numbers, machine()
-    name = _slug(about['processor'] if about['device'] == 'cpu' else about['device'])
+    cpu = f'{about["processor"]} {about["instructions"]}'  # a name may cover several generations
+    name = _slug(cpu if about['device'] == 'cpu' else about['device'])
     path = out / f'{name}-{numbers["cores"]}-cores.json'
     title = f'{about["device"]}: {about["processor"]}, {numbers["cores"]} cores, torch {about["torch"]}'
     title += f', {numbers["seconds"]:g} s a number'
