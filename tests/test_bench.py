@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from trm_nbdev.engine import bench
+from trm_nbdev.engine.plan import run_spec
 
 SIZES = 'paper', 'quick', 'quick_attention'
 FORMS = 'textbook', 'compiled_textbook'
@@ -132,3 +134,12 @@ def test_released_code_that_cannot_be_imported(line, message, checkout, monkeypa
     said = capfd.readouterr().err
     assert ended.value.code == 2 and message in said.splitlines()[-1] and 'Traceback' not in said
     assert 'models' not in sys.modules  # foreign code runs only in the processes that measure it
+
+
+@pytest.mark.parametrize('slow, dtype', [(False, 'bfloat16'), (True, 'float32')])
+def test_others_are_given_float32_where_bfloat16_is_slow(monkeypatch, slow, dtype):
+    monkeypatch.setattr(bench, 'SLOW_BFLOAT16', slow)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    forms = bench.field(bench.Case(run_spec('quick', {}).model), 'folder')
+    others = 'textbook', 'compiled_textbook', 'released', 'compiled_released'
+    assert {k: case.config.dtype for k, case in forms.items()} == {'ours': 'bfloat16'} | dict.fromkeys(others, dtype)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trm_nbdev import network
 from trm_nbdev.baselines import VARIANTS
@@ -122,6 +123,19 @@ def test_memory_is_counted_of_every_kind_and_less_is_kept_with_recompute(changes
     assert 0 < training_memory(config, 8, recompute=True) <= training_memory(config, 8)
 
 
+class Products(TorchDispatchMode):
+    "Sees the types of all matrix products, also those of the backward pass."
+
+    def __init__(self):
+        super().__init__()
+        self.types = set()
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        if op.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm):
+            self.types.add(args[-1].dtype)
+        return op(*args, **kwargs or {})
+
+
 @pytest.mark.parametrize('changes', [{}, dict(mixer='attention'), dict(halting='q-learning')], ids=str)
 def test_bfloat16_products_in_float32_are_the_same_products(monkeypatch, changes):
     "Whatever this CPU is good at, both ways are tried."
@@ -137,7 +151,9 @@ def test_bfloat16_products_in_float32_are_the_same_products(monkeypatch, changes
     found = []
     for slow in (False, True):
         monkeypatch.setattr(network, 'SLOW_BFLOAT16', slow)
-        found.append(gradients())
+        with Products() as products:
+            found.append(gradients())
+        assert products.types == {torch.float32 if slow else torch.bfloat16}
     for a, b in zip(*found, strict=True):
         assert a.dtype == b.dtype and (a - b).norm() <= 0.03 * a.norm()
 
@@ -145,3 +161,5 @@ def test_bfloat16_products_in_float32_are_the_same_products(monkeypatch, changes
 def test_pytorch_without_onednn_has_no_fast_bfloat16_products(monkeypatch):
     monkeypatch.setattr(torch.ops, 'mkldnn', SimpleNamespace())
     assert not network.has_bfloat16_products()
+    monkeypatch.setattr(torch.ops, 'mkldnn', SimpleNamespace(_is_mkldnn_bf16_supported=lambda: True))
+    assert network.has_bfloat16_products()

@@ -2,12 +2,12 @@
 
 python tools/real.py train FOLDER STEPS EVALUATIONS [NAME=VALUE ...]
     Train the model `sudoku-extreme`, as it is or with other fields, such as weight_decay=1.0, into results/real/runs
-    and results/real/models. The shipped one had 2000 steps and 8 evaluations, the long training 13680 and 40. Those
+    and results/real/models. The shipped one had 2000 steps and 8 evaluations, the long one on a GPU 13680 and 40. Those
     with stronger weight decay had 9000 and 36, keep_best=true, and lr=2e-3 weight_decay=1.0, lr=1e-3 weight_decay=1.0,
     lr=5e-4 weight_decay=1.0 or lr=1e-3 weight_decay=3.0; none of these came to its end.
 python tools/real.py think FOLDER N K
-    Let the shipped one answer N test puzzles in K chains, into results/real: a second a puzzle and 16 chains on one
-    core. It goes on where it stopped.
+    Let the shipped one answer N test puzzles in K chains, into results/real. 16 chains take about a second a puzzle on
+    one core. It goes on where it stopped.
 
 python tools/real.py progress FOLDER
     Where the training of the profile `overnight` is: its curve and the averaged weights of its best validation so far,

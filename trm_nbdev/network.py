@@ -44,7 +44,7 @@ def product(
     f: Callable[..., Tensor],  # a matrix product, such as `torch.matmul`
     *factors: Tensor,  # all of one type
 ) -> Tensor:  # of that type
-    "`f(*factors)`; bfloat16 on a CPU that is slow at it is multiplied in float32, and the result is rounded."
+    "`f(*factors)`; on a CPU that is slow at bfloat16, it is computed in float32 and rounded."
     if SLOW_BFLOAT16 and factors[0].dtype == torch.bfloat16 and factors[0].is_cpu:
         return f(*(v.float() for v in factors)).bfloat16()
     return f(*factors)

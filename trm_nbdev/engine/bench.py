@@ -786,7 +786,9 @@ def bench(
     numbers |= solving
     (points,) = in_fresh_processes(scaling, sizes.quick, min(1.0, seconds / 5))
     numbers |= {f'slope_{_slug(name)}': slope(line) for name, line in points.items()}
-    numbers |= dict(batch_size=large.batch_size, cores=cores, seconds=seconds)
+    numbers |= dict(
+        batch_size=large.batch_size, cores=cores, seconds=seconds, others_dtype=in_fast_type(large).config.dtype
+    )
     return Measured(numbers, points, memory(sizes.paper, sizes.memory_batch, sizes.ns, cores))
 
 
