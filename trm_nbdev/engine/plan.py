@@ -175,8 +175,9 @@ OVERNIGHT = Profile(
     built_in=LAPTOP.built_in | _by_benchmark(SudokuData((3, 3)), MazeData(10, 12, augmented=True)),
     real=LAPTOP.real | _by_benchmark(SudokuData((3, 3), n_valid=1000, n_test=10_000, valid_of_test=True)),
     special={
-        'Maze-Hard': dict(hidden_size=64, heads=4, multiple=32, puzzle_emb_len=16)
-        | dict(batch_size=64, steps=20_000, evaluations=50)
+        'Maze-Hard': dict(
+            hidden_size=64, heads=4, multiple=32, puzzle_emb_len=16, batch_size=64, steps=20_000, evaluations=50
+        )
     },
     model=dict(hidden_size=128, heads=4, multiple=64, puzzle_emb_len=15),
     train_config=replace(_short, steps=15_000, batch_size=192, warmup=200, evaluations=30, keep_best=True),
