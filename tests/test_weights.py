@@ -241,10 +241,18 @@ def record_of(name: str) -> dict:
     return read_sealed(SHIPPED / name / 'record.json')
 
 
+# stored as bfloat16
+HALF = ('maze-10x10', 'sudoku-6x6-1-step', 'sudoku-6x6-18-clues', 'sudoku-6x6-4-layers', 'sudoku-extreme')
+
+
+def test_all_models_take_less_than_five_megabytes():
+    assert sum(path.stat().st_size for path in SHIPPED.rglob('*') if path.is_file()) < 5e6
+
+
 @pytest.mark.parametrize('name', shipped_models())
 def test_a_shipped_model_is_that_of_its_record_and_its_card(name):
     model, record = load_model(name), record_of(name)
-    half = name in ('maze-10x10', 'sudoku-extreme')  # stored as bfloat16
+    half = name in HALF
     assert (record['weights_sha256'] != digest(SHIPPED / name / WEIGHTS)) == half
     assert TRMConfig(**record['model']) == model.config and record['parameters'] == n_parameters(model)
     assert (SHIPPED / name / 'README.md').read_text(encoding='utf-8') == SHIP['card'](name, record)

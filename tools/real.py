@@ -9,6 +9,11 @@ python tools/real.py think FOLDER N K
     Let the shipped one answer N test puzzles in K chains, into results/real. 16 chains take about a second a puzzle on
     one core. It goes on where it stopped.
 
+python tools/real.py first FOLDER WEIGHTS FROM TO K
+    Let the model in the folder WEIGHTS answer the test puzzles FROM, ..., TO-1, both multiples of 100, in up to K
+    chains: a puzzle is finished when a chain is sure. Two processes share the work, and it goes on where it stopped.
+    That of WEIGHTS=results/real/cut_off answered 0 5000 with K=16, and 5000 9000 with K=1.
+
 python tools/real.py progress FOLDER
     Where the training of the profile `overnight` is: its curve and the averaged weights of its best validation so far,
     from the newest checkpoint, into results/overnight-real/progress.
@@ -21,11 +26,14 @@ validation; the other 9,000 are the test puzzles.
 
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from trm_nbdev.baselines import BASE
@@ -44,7 +52,7 @@ from trm_nbdev.thinking_longer import CHOICES, Difference, choose_answer, think_
 OUT = Path(__file__).resolve().parent.parent / 'results' / 'real'
 FAST = dict(T=2, n=2, train_n_sup=4, halt_weight=0.1, lr=2e-3, warmup=200, stop_at=0.0)
 WIDE = dict(hidden_size=256, multiple=64, puzzle_emb_len=15, batch_size=768)  # 96 positions suit a GPU better than 97
-BLOCK = 16  # puzzles
+BLOCK, LARGE = 16, 100  # puzzles
 
 
 def puzzles(folder: str) -> BenchmarkData:
@@ -84,6 +92,31 @@ def think(folder: str, n: int, chains: int) -> None:
                 pd.concat([others, found]).to_csv(new, index=False)
 
 
+def answered_in_turn(block: int, chains: int, weights: str, folder: str) -> pd.DataFrame:
+    "A block of puzzles, one chain after the other until one is sure: every chain that was needed."
+    torch.set_num_threads(1)
+    model, change = load_model(weights), partial(sudoku.change_and_undo, box=(3, 3))
+    part = puzzles(folder).load().test.subset(slice(LARGE * block, LARGE * (block + 1)))
+    how = Difference(symmetry=change) if chains > 1 else None
+    t = think_longer(model, part.inputs, None, 16 * chains, chains, how, choose='first sure', seed=block)
+    right, (needed, puzzle) = solved_puzzles(t.chains, part.labels), np.nonzero(t.steps)
+    found = pd.DataFrame(dict(puzzle=LARGE * block + puzzle, chain=needed, right=right[needed, puzzle].astype(int)))
+    return found.assign(q=t.q[needed, puzzle].round(3), steps=t.steps[needed, puzzle])
+
+
+def first(folder: str, weights: str, blocks: range, chains: int) -> None:
+    "Answer blocks of test puzzles in as many chains as they need, and add them to a file beside the weights."
+    path = Path(weights) / 'first_sure.csv'
+    done = set(pd.read_csv(path).puzzle // LARGE) if path.is_file() else set()
+    answer = partial(answered_in_turn, chains=chains, weights=weights, folder=folder)
+    with ProcessPoolExecutor(2, get_context('spawn')) as pool:
+        waiting = [pool.submit(answer, block) for block in blocks if block not in done]
+        for ready in tqdm(as_completed(waiting), desc='blocks of puzzles', total=len(waiting)):
+            before = [pd.read_csv(path)] if path.is_file() else []
+            with replacing(path) as new:
+                pd.concat([*before, ready.result()]).sort_values(['puzzle', 'chain']).to_csv(new, index=False)
+
+
 def progress(folder: str) -> None:
     "Write the curve and the best averaged weights of the long training that is under way."
     (spec,) = run_specs(rows_of('long_run', 'overnight'), 'overnight', data=folder).values()
@@ -109,6 +142,8 @@ if __name__ == '__main__':
             run(spec(folder, int(steps), int(evaluations), *words), OUT)
         case 'think', folder, n, chains:
             think(folder, int(n), int(chains))
+        case 'first', folder, weights, start, stop, chains:
+            first(folder, weights, range(int(start) // LARGE, int(stop) // LARGE), int(chains))
         case 'progress', folder:
             progress(folder)
         case _:
