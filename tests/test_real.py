@@ -8,6 +8,9 @@ import pytest
 from conftest import ROOT
 
 from trm_nbdev.engine.files import read_sealed
+from trm_nbdev.engine.weights import load_model
+from trm_nbdev.solving import HALT_THRESHOLD, solved_puzzles
+from trm_nbdev.thinking_longer import think_longer
 
 REAL, DATA = ROOT / 'results' / 'real', ROOT.parent / 'shared' / 'data'
 TOOL = runpy.run_path(str(ROOT / 'tools' / 'real.py'))
@@ -54,3 +57,27 @@ def test_what_is_chosen_follows_from_the_chains(chains):
         by_block = surest.groupby(surest.index // size).sum()
         told = ways[(ways.chains == k) & (ways.choose == 'surest')].set_index('block').solved.sort_index()
         assert (by_block == told).all()
+
+
+def in_turn() -> pd.DataFrame:
+    return pd.read_csv(REAL / 'cut_off' / 'first_sure.csv')
+
+
+def test_a_chain_follows_only_where_none_before_it_was_sure():
+    each = in_turn().sort_values(['puzzle', 'chain'])
+    chains = each.groupby('puzzle')
+    assert [*chains.size().index] == [*range(9000)] and (each.chain == chains.cumcount()).all()
+    last = chains.tail(1).set_index('puzzle')
+    assert (each.drop(chains.tail(1).index).q <= HALT_THRESHOLD).all() and each.steps.between(1, 16).all()
+    allowed = np.repeat([16, 4, 1], [1000, 4000, 4000])
+    assert ((last.chain + 1 == allowed) | (last.q > HALT_THRESHOLD)).all() and (last.chain < allowed).all()
+    assert ((each.q > HALT_THRESHOLD) | (each.steps == 16)).all()
+
+
+@needs_data
+def test_the_cut_off_weights_answer_as_recorded(n=4):
+    "The first puzzles; another machine rounds differently, which may change an answer or two."
+    test, recorded = TOOL['puzzles'](str(DATA)).load().test, in_turn().query(f'puzzle < {n} and chain == 0')
+    found = think_longer(load_model(REAL / 'cut_off'), test.inputs[:n])
+    assert (solved_puzzles(found.tokens, test.labels[:n]) != recorded.right.to_numpy()).sum() <= 1
+    assert np.isclose(found.q[0], recorded.q, atol=1).sum() >= n - 1
