@@ -12,6 +12,7 @@ import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
@@ -52,5 +53,5 @@ if __name__ == '__main__':
         with ProcessPoolExecutor(1, get_context('spawn'), max_tasks_per_child=1) as pool:
             waiting = [pool.submit(first_steps, *row) for row in rows.items()]
             found = pd.DataFrame([ready.result() for ready in tqdm(waiting, desc='rows')])
-    with replacing(sys.argv[1]) as new:
+    with replacing(Path(sys.argv[1])) as new:
         found.to_csv(new, index=False)
