@@ -38,8 +38,7 @@ def first_steps(row: str, changes: dict) -> dict:
             train_step(t, how, batch)
             spent.append(round(processor_time() - before, 1))
     m = spec.model
-    layers = f'{m.layers}+{m.answer_layers}' if m.answer_layers else m.layers
-    kind = f'{m.mixer}, {layers} layers, {m.puzzle_emb_len} positions in front'
+    kind = f'{m.mixer}, {m.layers} layers, {m.puzzle_emb_len} positions in front'  # two networks are alike
     here = {k: machine()[k] for k in ('processor', 'torch', 'compiler')}
     return dict(row=row, kind=kind, first_step=spent[0], second_step=spent[1]) | here
 
