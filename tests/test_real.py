@@ -66,10 +66,10 @@ def in_turn() -> pd.DataFrame:
 def test_a_chain_follows_only_where_none_before_it_was_sure():
     each = in_turn().sort_values(['puzzle', 'chain'])
     chains = each.groupby('puzzle')
-    assert [*chains.size().index] == [*range(9000)] and (each.chain == chains.cumcount()).all()
+    assert [*chains.size().index] == [*range(5000)] and (each.chain == chains.cumcount()).all()
     last = chains.tail(1).set_index('puzzle')
     assert (each.drop(chains.tail(1).index).q <= HALT_THRESHOLD).all() and each.steps.between(1, 16).all()
-    allowed = np.repeat([16, 4, 1], [1000, 4000, 4000])
+    allowed = np.repeat([16, 4], [1000, 4000])
     assert ((last.chain + 1 == allowed) | (last.q > HALT_THRESHOLD)).all() and (last.chain < allowed).all()
     assert ((each.q > HALT_THRESHOLD) | (each.steps == 16)).all()
 

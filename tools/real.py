@@ -12,7 +12,7 @@ python tools/real.py think FOLDER N K
 python tools/real.py first FOLDER WEIGHTS FROM TO K
     Let the model in the folder WEIGHTS answer the test puzzles FROM, ..., TO-1, both multiples of 100, in up to K
     chains: a puzzle is finished when a chain is sure. Two processes share the work, and it goes on where it stopped.
-    The weights in results/real/cut_off answered 0 1000 with K=16, 1000 5000 with K=4, and 5000 9000 with K=1.
+    The weights in results/real/cut_off answered 0 1000 with K=16, and 1000 5000 with K=4.
 
 python tools/real.py progress FOLDER
     Where the training of the profile `overnight` is: its curve and the averaged weights of its best validation so far,
