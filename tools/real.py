@@ -11,7 +11,8 @@ python tools/real.py think FOLDER N K
 
 python tools/real.py first FOLDER WEIGHTS FROM TO K
     Let the model in the folder WEIGHTS answer the test puzzles FROM, ..., TO-1, both multiples of 100, in up to K
-    chains: a puzzle is finished when a chain is sure. Two processes share the work, and it goes on where it stopped.
+    chains: a puzzle is finished when a chain is sure. Two processes share the work, and it goes on where it stopped:
+    a hundred puzzles that it has answered stay as they are, even if K is larger now.
     The weights in results/real/cut_off answered 0 1000 with K=16, and 1000 5000 with K=4.
 
 python tools/real.py progress FOLDER
@@ -97,11 +98,11 @@ def answered_in_turn(block: int, chains: int, weights: str, folder: str) -> pd.D
     torch.set_num_threads(1)
     model, change = load_model(weights), partial(sudoku.change_and_undo, box=(3, 3))
     part = puzzles(folder).load().test.subset(slice(LARGE * block, LARGE * (block + 1)))
-    how = Difference(symmetry=change) if chains > 1 else None
-    t = think_longer(model, part.inputs, None, 16 * chains, chains, how, choose='first sure', seed=block)
+    how = dict(difference=Difference(symmetry=change), choose='first sure', seed=block)
+    t = think_longer(model, part.inputs, None, 16 * chains, chains, **how)
     right, (needed, puzzle) = solved_puzzles(t.chains, part.labels), np.nonzero(t.steps)
     found = pd.DataFrame(dict(puzzle=LARGE * block + puzzle, chain=needed, right=right[needed, puzzle].astype(int)))
-    return found.assign(q=t.q[needed, puzzle].round(3), steps=t.steps[needed, puzzle])
+    return found.assign(q=t.q[needed, puzzle].astype(float).round(3), steps=t.steps[needed, puzzle])
 
 
 def first(folder: str, weights: str, blocks: range, chains: int) -> None:
@@ -142,7 +143,7 @@ if __name__ == '__main__':
             run(spec(folder, int(steps), int(evaluations), *words), OUT)
         case 'think', folder, n, chains:
             think(folder, int(n), int(chains))
-        case 'first', folder, weights, start, stop, chains:
+        case 'first', folder, weights, start, stop, chains if not (int(start) % LARGE or int(stop) % LARGE):
             first(folder, weights, range(int(start) // LARGE, int(stop) // LARGE), int(chains))
         case 'progress', folder:
             progress(folder)
