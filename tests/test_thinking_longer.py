@@ -209,3 +209,16 @@ def test_the_experiment_says_what_its_points_say(root):
     ranks = logit['right above wrong %'].astype(float)
     assert 62 < ranks[brief].min() and ranks[brief].max() < 71 and ranks[[*whole, 'sudoku-9x9']].min() > 98
     assert logit['sure %'].astype(float)[brief].max() == 0 and logit['sure and wrong %'].astype(float).max() < 1
+
+
+def test_the_experiment_says_how_far_it_goes(root):
+    "If this fails, the last paragraph of nbs/3_experiments/test_time.ipynb is out of date."
+    points = pd.read_csv(root / 'results' / 'laptop' / 'test_time_points.csv').set_index(['model', 'way', 'budget'])
+    minimal, (solved, cost) = 'sudoku-9x9, minimal', (points[name] for name in ('solved', 'passes'))
+    assert (points.puzzles == 128).all() and points.chains.max() == 64
+    assert [solved[minimal, 'more steps', k] for k in (16, 512, 1024)] == [105, 124, 124]
+    assert [solved[minimal, 'surest', 16 * k] for k in (8, 16, 64)] == [127, 128, 128]
+    assert round(cost[minimal, 'surest', 256]) == 119 and round(cost[minimal, 'first sure', 1024], 1) == 12.7
+    assert [solved[minimal, 'first sure', 16 * k] for k in (16, 64)] == [126, 126]
+    assert [solved['maze-8x8', 'more steps', k] for k in (16, 1024)] == [101, 103]
+    assert solved['maze-8x8', 'surest', 1024] < 70
