@@ -5,11 +5,11 @@ import runpy
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, cells
 
 from trm_nbdev.engine.files import read_sealed
 from trm_nbdev.engine.weights import load_model
-from trm_nbdev.solving import HALT_THRESHOLD, solved_puzzles
+from trm_nbdev.solving import HALT_THRESHOLD, solved_puzzles, wilson
 from trm_nbdev.thinking_longer import think_longer
 
 REAL, DATA = ROOT / 'results' / 'real', ROOT.parent / 'shared' / 'data'
@@ -81,3 +81,15 @@ def test_the_cut_off_weights_answer_as_recorded(n=4):
     found = think_longer(load_model(REAL / 'cut_off'), test.inputs[:n])
     assert (solved_puzzles(found.tokens, test.labels[:n]) != recorded.right.to_numpy()).sum() <= 1
     assert np.isclose(found.q[0], recorded.q, atol=1).sum() >= n - 1
+
+
+def test_the_long_run_says_what_the_cut_off_weights_solve():
+    each, text = (
+        in_turn(),
+        '\n'.join(''.join(c['source']) for c in cells(ROOT / 'nbs' / '3_experiments' / 'long_run.ipynb')),
+    )
+    for chains, n in ((1, 5000), (4, 5000), (16, 1000)):
+        part = each[(each.chain < chains) & (each.puzzle < n)]
+        right = int(part.loc[part.groupby('puzzle').q.idxmax()].right.sum())
+        low, high = wilson(right, n)
+        assert f'{100 * right / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})' in text, (chains, n)
