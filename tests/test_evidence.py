@@ -307,3 +307,45 @@ def test_averaging_is_judged_by_two_curves_of_the_same_trainings():
 def test_no_pair_of_trainings_is_claimed_twice():
     pairs = [(benchmark_of(t), str(ROWS[t][c.better]), str(ROWS[t][c.worse])) for t in CLAIMS for c in CLAIMS[t]]
     assert len({*pairs}) == len(pairs)
+
+
+# ---- numbers in the answers of experiments, which no verdict covers; if one of these fails, that text is out of date
+
+
+def recorded(table: str, row: str) -> list[dict]:
+    return every_seed({row: ROWS[table][row]}, 'laptop', data='built-in', out=ROOT / 'results' / 'laptop')[row]
+
+
+def percent(records: list[dict], weights: str = 'ema', step: int = -1) -> np.ndarray:
+    return np.array([100 * r['results'][weights]['exact_by_step'][step] for r in records])
+
+
+def test_ema_says_how_far_averaged_weights_are_ahead():
+    runs = recorded('Table 1', BASE)
+    ahead = percent(runs) - percent(runs, 'raw')
+    low, high = stats.ttest_1samp(ahead, 0).confidence_interval(0.95)
+    assert len(runs) == 10 and [*np.round([ahead.min(), ahead.max(), low, high], 1)] == [0.9, 8.8, 1.8, 5.1]
+    means = [percent(runs, weights, step).mean() for step in (0, -1) for weights in ('ema', 'raw')]
+    assert [*np.round(means, 1)] == [97.7, 91.7, 99.0, 95.6]
+
+
+def test_fixed_point_says_who_settles():
+    last = {row: [np.ravel(r['results']['residuals'])[-1] for r in recorded('Table 1', row)] for row in ROWS['Table 1']}
+    trm, one_step = (np.sort(last[row]) for row in (BASE, 'w/ 1-step gradient'))
+    assert (trm < 3e-7).sum() == 5 and (one_step < 3e-7).sum() == 1 and (len(trm), len(one_step)) == (10, 5)
+    assert round(trm[-1], 4) == 0.0095 and trm[-2] < 0.002
+
+
+def test_deep_supervision_says_what_a_single_step_does():
+    one, sixteen = (recorded('HRM analysis', f'TRM, {how}') for how in ('one supervision step', 'deep supervision'))
+    halves = [math.exp(np.mean([math.log(reach(r['curve']).taken) for r in runs])) for runs in (one, sixteen)]
+    assert [round(h) for h in halves] == [32_542, 49_587]
+    assert [round(percent(runs).mean(), 1) for runs in (one, sixteen)] == [68.5, 86.6] and percent(one).min() == 0
+    assert {r['how']['lr'] for r in one} == {8e-3} and {r['how']['lr'] for r in sixteen} == {4e-3}
+
+
+def test_early_stop_says_what_its_table_says():
+    found = pd.read_csv(ROOT / 'results' / 'quick' / 'early_stop.csv').groupby('training steps')
+    same, steps, less = (found[name].agg(['min', 'max']) for name in ('same answer %', 'mean steps', 'times less work'))
+    assert [*same.loc[1600], *steps.loc[1600]] == [99.7, 99.9, 1.05, 1.13] and [*less.loc[1600].round()] == [8, 11]
+    assert {*steps.loc[400]} == {16} and [*found['solved, early stop %'].min().round()] == [88, 99]
