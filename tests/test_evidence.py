@@ -330,8 +330,10 @@ def test_ema_says_how_far_averaged_weights_are_ahead():
 
 
 def test_fixed_point_says_who_settles():
-    last = {row: [np.ravel(r['results']['residuals'])[-1] for r in recorded('Table 1', row)] for row in ROWS['Table 1']}
-    trm, one_step = (np.sort(last[row]) for row in (BASE, 'w/ 1-step gradient'))
+    trm, one_step = (
+        np.sort([np.ravel(r['results']['residuals'])[-1] for r in recorded('Table 1', row)])
+        for row in (BASE, 'w/ 1-step gradient')
+    )
     assert (trm < 3e-7).sum() == 5 and (one_step < 3e-7).sum() == 1 and (len(trm), len(one_step)) == (10, 5)
     assert round(trm[-1], 4) == 0.0095 and trm[-2] < 0.002
 
@@ -348,4 +350,21 @@ def test_early_stop_says_what_its_table_says():
     found = pd.read_csv(ROOT / 'results' / 'quick' / 'early_stop.csv').groupby('training steps')
     same, steps, less = (found[name].agg(['min', 'max']) for name in ('same answer %', 'mean steps', 'times less work'))
     assert [*same.loc[1600], *steps.loc[1600]] == [99.7, 99.9, 1.05, 1.13] and [*less.loc[1600].round()] == [8, 11]
-    assert {*steps.loc[400]} == {16} and [*found['solved, early stop %'].min().round()] == [88, 99]
+    solved = found['solved, early stop %'].agg(['min', 'max'])
+    assert {*steps.loc[400]} == {16} and [*solved.loc[400].round()] == [88, 98]
+
+
+def test_act_says_how_soon_each_rule_learns():
+    one_pass, two_passes = (recorded('Table 1', row) for row in (BASE, 'w/ ACT'))
+    for share, ratio in ((0.5, 0.88), (0.8, 1.35)):
+        means = [np.mean([math.log(reach(r['curve'], share).taken) for r in runs]) for runs in (two_passes, one_pass)]
+        assert round(math.exp(means[0] - means[1]), 2) == ratio
+    for weights, behind in (('ema', 1.3), ('raw', 7.8)):
+        assert round(percent(one_pass, weights).mean() - percent(two_passes, weights).mean(), 1) == behind
+
+
+def test_sudoku_extreme_says_when_runs_end():
+    ends = [r['curve'][-1]['samples'] for r in recorded('Table 1', BASE)]
+    assert [round(end, -3) for end in (min(ends), max(ends))] == [46_000, 77_000]
+    others = [r for row in ('HRM', 'w/ self-attention') for r in recorded('Table 1', row)]
+    assert {r['curve'][-1]['samples'] for r in others} == {BUDGET}
