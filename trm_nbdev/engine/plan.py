@@ -118,15 +118,20 @@ _quick_seeds = {
 }
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #382078cd
+_arc_setting = dict(hidden_size=64, heads=4, T=2, n=2, lr=1e-3, steps=4000, evaluations=40)
 LAPTOP = Profile(
     note='overnight on two CPU cores',
     built_in=_by_benchmark(
         SudokuData(clues=18, seed=1),
         MazeData(8, 12, augmented=True),
-        *_arc_like(6, 3, n_train=80, n_valid=32, n_test=160),
+        *_arc_like(6, 3, n_train=80, n_valid=32, n_test=160, seed=1),
     ),
     real=_by_benchmark(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
-    special={'sudoku-6x6-18-clues': dict(hidden_size=32, steps=1600, evaluations=40, stop_at=0.99)},
+    special={
+        'sudoku-6x6-18-clues': dict(hidden_size=32, steps=1600, evaluations=40, stop_at=0.99),
+        'arc-like-one-rule-6x6': _arc_setting,
+        'arc-like-two-rules-6x6': _arc_setting,
+    },
     model=_small,
     train_config=replace(_short, steps=2500),
     seeds=(0, 1, 2, 3, 4),
