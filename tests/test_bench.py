@@ -2,12 +2,18 @@
 
 import importlib
 import json
+import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
+from torch.func import stack_module_state
 
+from trm_nbdev.baselines import ROWS
 from trm_nbdev.engine import bench
 from trm_nbdev.engine.plan import run_spec
 
@@ -143,3 +149,31 @@ def test_others_are_given_float32_where_bfloat16_is_slow(monkeypatch, slow, dtyp
     forms = bench.field(bench.Case(run_spec('quick', {}).model), 'folder')
     others = 'textbook', 'compiled_textbook', 'released', 'compiled_released'
     assert {k: case.config.dtype for k, case in forms.items()} == {'ours': 'bfloat16'} | dict.fromkeys(others, dtype)
+
+
+@pytest.mark.parametrize('mixer', ['mlp', 'attention'])
+def test_a_stack_of_seeds_has_the_losses_and_gradients_of_its_seeds(mixer):
+    tool = runpy.run_path(str(ROOT / 'tools' / 'stack.py'))
+    config = replace(tool['SMALL'], mixer=mixer, dtype='float32', T=1, n=1)
+    weights, buffers = stack_module_state([tool['model_of'](config, seed) for seed in (0, 1)])
+    together, alone = (tool['loss_of'](tool['model_of'](config, 0), stacked) for stacked in (True, False))
+    total = together(weights, buffers)
+    total.backward()
+    for seed in (0, 1):
+        one = {name: w.detach()[seed : seed + 1].requires_grad_() for name, w in weights.items()}
+        loss = alone(one, {name: b[seed : seed + 1] for name, b in buffers.items()})
+        loss.backward()
+        for name, w in one.items():
+            torch.testing.assert_close(w.grad[0], weights[name].grad[seed], rtol=1e-3, atol=1e-5)
+        total = total - loss
+    assert abs(total) < 1e-4
+
+
+def test_the_recorded_costs_of_compiling_are_those_of_the_tool(monkeypatch):
+    first_steps = runpy.run_path(str(ROOT / 'tools' / 'compiling.py'))['first_steps']
+    monkeypatch.setitem(first_steps.__globals__, 'compile_network', lambda model: None)
+    found = pd.read_csv(ROOT / 'results' / 'bench' / 'compiling.csv').set_index('row')
+    assert [*found.index] == [*dict.fromkeys([*ROWS['Table 1'], *ROWS['Table 2']])]
+    made = first_steps('w/ self-attention', ROWS['Table 1']['w/ self-attention'])
+    assert [*made] == ['row', *found] and made['kind'] == found.kind['w/ self-attention']
+    assert min(made['first_step'], made['second_step']) > 0

@@ -93,3 +93,10 @@ def test_the_long_run_says_what_the_cut_off_weights_solve():
         right = int(part.loc[part.groupby('puzzle').q.idxmax()].right.sum())
         low, high = wilson(right, n)
         assert f'{100 * right / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})' in text, (chains, n)
+
+
+def test_blocks_of_puzzles_are_added_once(tmp_path):
+    file, block = tmp_path / 'found.csv', pd.DataFrame(dict(puzzle=[0, 0, 1], chain=[0, 1, 0]))
+    for found in (block, block + [2, 0], block):
+        TOOL['add'](file, found)
+    assert pd.read_csv(file).to_numpy().tolist() == [[2, 0], [2, 1], [3, 0], [0, 0], [0, 1], [1, 0]]

@@ -27,7 +27,7 @@ validation; the other 9,000 are the test puzzles.
 
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -80,6 +80,14 @@ def answered(questions: np.ndarray, labels: np.ndarray, chains: int, seed: int) 
     return pd.DataFrame(each), pd.DataFrame(ways)
 
 
+def add(path: Path, found: pd.DataFrame) -> None:
+    "Add rows to a file, in place of those that an interrupted block has left: those with the same first column."
+    before = pd.read_csv(path) if path.is_file() else found[:0]
+    others = before[~before.iloc[:, 0].isin(found.iloc[:, 0])]
+    with replacing(path) as new:
+        pd.concat([others, found]).to_csv(new, index=False)
+
+
 def think(folder: str, n: int, chains: int) -> None:
     "Answer whole blocks of test puzzles, and add them to the two files."
     test, paths = puzzles(folder).load().test, [OUT / f'{name}{chains}.csv' for name in ('chains', 'ways')]
@@ -87,10 +95,7 @@ def think(folder: str, n: int, chains: int) -> None:
     for block in tqdm([b for b in range(n // BLOCK) if b not in done], desc='blocks of puzzles'):
         part = test.subset(slice(BLOCK * block, BLOCK * (block + 1)))
         for path, found in zip(paths, answered(part.inputs, part.labels, chains, block), strict=True):
-            before = pd.read_csv(path) if path.is_file() else found[:0]
-            others = before[~before.iloc[:, 0].isin(found.iloc[:, 0])]  # without what an interrupted block has left
-            with replacing(path) as new:
-                pd.concat([others, found]).to_csv(new, index=False)
+            add(path, found)
 
 
 def answered_in_turn(block: int, chains: int, weights: str, folder: str) -> pd.DataFrame:
@@ -109,13 +114,11 @@ def first(folder: str, weights: str, blocks: range, chains: int) -> None:
     "Answer blocks of test puzzles in as many chains as they need, and add them to a file beside the weights."
     path = Path(weights) / 'first_sure.csv'
     done = set(pd.read_csv(path).puzzle // LARGE) if path.is_file() else set()
+    left = [block for block in blocks if block not in done]
     answer = partial(answered_in_turn, chains=chains, weights=weights, folder=folder)
     with ProcessPoolExecutor(2, get_context('spawn')) as pool:
-        waiting = [pool.submit(answer, block) for block in blocks if block not in done]
-        for ready in tqdm(as_completed(waiting), desc='blocks of puzzles', total=len(waiting)):
-            before = [pd.read_csv(path)] if path.is_file() else []
-            with replacing(path) as new:
-                pd.concat([*before, ready.result()]).sort_values(['puzzle', 'chain']).to_csv(new, index=False)
+        for found in tqdm(pool.map(answer, left), desc='blocks of puzzles', total=len(left)):
+            add(path, found)
 
 
 def progress(folder: str) -> None:
