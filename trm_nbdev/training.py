@@ -127,7 +127,7 @@ def training_work(
     train_config: TrainConfig,  # how to train it
     steps: int | None = None,  # the first steps only; None: all
 ) -> int:  # floating point operations in matrix products, of the whole batch
-    "The work of a training, or of its beginning; errors as in `stages`."
+    "The work of a training, or of its beginning, without what `recompute` adds; errors as in `stages`."
     parts, steps = stages(config, train_config), train_config.steps if steps is None else steps
     ends = [*parts, train_config.steps][1:]
     made = [max(0, min(steps, end) - first) for first, end in zip(parts, ends, strict=True)]
