@@ -222,3 +222,22 @@ def test_the_experiment_says_how_far_it_goes(root):
     assert [solved[minimal, 'first sure', 16 * k] for k in (16, 64)] == [126, 126]
     assert [solved['maze-8x8', 'more steps', k] for k in (16, 1024)] == [101, 103]
     assert solved['maze-8x8', 'surest', 1024] < 70
+
+
+def test_the_experiment_says_what_the_real_puzzles_gain(root):
+    "If this fails, the paragraph on the real puzzles in nbs/3_experiments/test_time.ipynb is out of date."
+    folder = root / 'results' / 'quick-real'
+    points = pd.read_csv(folder / 'test_time_points.csv').set_index(['way', 'budget'])
+    solved, passes = points.solved, points.passes
+    assert (points.model == 'sudoku-extreme').all() and (points.puzzles == 200).all()
+    assert [solved['more steps', k] for k in (16, 64)] == [96, 99]
+    assert solved['surest', 128] == solved['any chain', 128] == 124 and solved['vote of cells', 128] == 104
+    assert solved['first sure', 128] == 123
+    assert [round(passes[way, 128]) for way in ('first sure', 'surest')] == [57, 79]
+    hard = pd.read_csv(folder / 'test_time_difficulty.csv').set_index(['guesses', 'way']).loc['over 100']
+    assert (hard.puzzles == 155).all()
+    assert [round(100 * hard.exact[way]) for way in ('one chain, 16 steps', '8 chains, first sure')] == [36, 50]
+    differ = pd.read_csv(folder / 'test_time_differences.csv', index_col='chains differ by')
+    assert [*differ['first']] == [48, 48, 48] and [*differ.surest] == [61, 53, 52]
+    logit = pd.read_csv(folder / 'test_time_logit.csv', index_col=0)
+    assert logit['right above wrong %']['sudoku-extreme'] == 99.6
