@@ -59,6 +59,7 @@ def test_all_wrong_fields_are_named_with_their_ranges():
 @pytest.mark.parametrize(
     'call, message',
     [
+        (lambda: TRMConfig(8, 36, vocab_size=8), 'vocab_size is given twice'),
         (lambda: TRMConfig(), 'vocab_size is missing, expected a whole number from 1 to 256; seq_len is missing'),
         (
             lambda: TRMConfig(8, 36, colour=1),

@@ -243,6 +243,21 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         sudoku_extreme(tmp_path)
 
 
+def test_rows_may_repeat_but_must_be_there(tmp_path):
+    path = tmp_path / 'test.csv'
+    path.write_text('\n'.join([HEADER, GOOD, GOOD, GOOD]))
+    assert [len(read_sudoku_csv(path, rows=rows)[0]) for rows in ([1], [2, 2], [])] == [1, 1, 0]
+    with pytest.raises(ValueError, match='test.csv: expected at least 6 rows'):
+        read_sudoku_csv(path, rows=[0, 5])
+
+
+def test_all_test_rows_held_for_validation_is_an_error(tmp_path):
+    for name in ('train.csv', 'test.csv'):
+        (tmp_path / name).write_text('\n'.join([HEADER, GOOD]))
+    with pytest.raises(ValueError, match='all 1 rows that were drawn are for validation'):
+        sudoku_extreme(tmp_path, n_train=1, n_valid=5, n_test=1, valid_of_test=True)
+
+
 def test_a_file_without_rows_has_no_puzzles(tmp_path):
     for name in ('train.csv', 'test.csv'):
         (tmp_path / name).write_text(HEADER + '\n')
@@ -588,7 +603,7 @@ def test_changed_clues_are_purple_and_counted_above_the_picture():
     assert np.flatnonzero(changed_clues(QUESTION, changed)).tolist() == [first, second]
     assert changed_clues(QUESTION, np.array([ANSWER, changed])).sum(-1).tolist() == [0, 2]
     figure = draw_steps(QUESTION, np.array([ANSWER, changed]), changed, NINE)
-    assert [ax.get_title() for ax in figure.axes] == ['question', 'step 1', 'step 2\n2 givens changed']
+    assert [ax.get_title() for ax in figure.axes] == ['question', 'step 1', 'step 2\n2 cells changed by mistake']
     # also where the answer has the same fault, as that of an impossible puzzle
     assert len(figure.axes[2].patches) == 2 and {p.get_facecolor() for p in figure.axes[2].patches} == {
         to_rgba('#dcc3ee')

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 # %% ../nbs/4_engine_room/00_checks.ipynb #2edceb2e
 def plain(value: Any) -> Any:
-    "A NumPy number as a Python number, anything else as it is; `ValueError` for what could only be turned into one."
+    "A NumPy number as a Python number, anything else as it is; `ValueError` for what merely converts to a number."
     value = value.item() if isinstance(value, np.generic) else value
     if hasattr(value, '__float__') and not isinstance(value, int | float):
         raise ValueError('expected a number')  # for instance, an array or a tensor with a single number
@@ -154,6 +154,8 @@ def _wrong_fields(e: ValidationError, cls: Any, given: dict[int | str, Any]) -> 
         name = place if isinstance(place, str) else places[place] if place < len(places) else f'value {place + 1}'
         if name not in kinds:
             said.append(f'{name} is not a field of {cls.__name__}, expected one of {", ".join(kinds)}')
+        elif error['type'] == 'multiple_argument_values':
+            said.append(f'{name} is given twice')
         elif place not in given:
             said.append(f'{name} is missing, expected {in_words(kinds[name])}')
         else:

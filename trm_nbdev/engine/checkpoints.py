@@ -65,7 +65,7 @@ def _tidy_up(folder: Path, step: int) -> None:
 def load_checkpoint(
     folder: Path,  # where checkpoints are kept
     identity: Any = None,  # what `rest` calls its training; None: any training
-) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:  # step, tensors on the CPU, the rest; None: there is none
+) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:  # step, tensors on the CPU, the rest; None: none is whole
     "The newest whole checkpoint; warns about damaged ones; ValueError if there are only those of another training."
     foreign: list[int] = []
     for step in kept_steps(folder):

@@ -205,7 +205,7 @@ def check_writable(
 def expanded(
     path: str | Path,  # perhaps with ~ for the user's folder
 ) -> Path:
-    "`ValueError` if nobody knows whose folder ~ stands for."
+    "The path with ~ replaced by the user's folder; `ValueError` if that folder is unknown."
     try:
         return Path(path).expanduser()
     except RuntimeError as e:

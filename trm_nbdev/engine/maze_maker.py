@@ -29,7 +29,7 @@ def generate(
     seed: int = 0,  # a different seed gives different mazes
     perfect: bool = False,  # only one path from any cell to any other?
 ) -> tuple[np.ndarray, np.ndarray]:  # questions and answers, both (n, side*side) uint8 tokens
-    "Random mazes, no two of them equal or mirror images; `ValueError` when no new ones are found."
+    "Random mazes, no two of them the same if turned or mirrored; `ValueError` when no new ones are found."
     _check(n, side, min_path, seed, perfect)
     draw_walls = _draw_corridors if perfect else _draw_walls
     rng, wasted = np.random.default_rng(seed), 0
@@ -50,7 +50,7 @@ def generate(
 
 
 def _check(n: int, side: int, min_path: int, seed: int, perfect: bool) -> None:
-    "`ValueError` for mazes that cannot be meant."
+    "`ValueError` for arguments that make no sense."
     expect(Puzzles, n=n)
     expect(Seed, seed=seed)
     expect(maze.Side, side=side)
@@ -156,7 +156,7 @@ def maze_splits(
     augmented: bool = False,  # turn and mirror training mazes, and solve them anew?
     perfect: bool = False,  # only one path from any cell to any other?
 ) -> Splits:
-    "Generated mazes, no two equal or mirror images within or between the splits; errors as in `generate`."
+    "Generated mazes, no two the same if turned or mirrored, within or between the splits; errors as in `generate`."
     check_counts(n_train, n_valid, n_test)
     questions, answers = generate(n_train + n_valid + n_test, side, min_path, seed, perfect)
     q, a = (np.split(mazes, [n_train, n_train + n_valid]) for mazes in (questions, answers))

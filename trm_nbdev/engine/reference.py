@@ -136,11 +136,11 @@ def load_released(
         theirs, ours = len(state[table]), len(wanted[table])
         if theirs != ours and not resize:
             raise ValueError(
-                f'the checkpoint has embeddings of {theirs} puzzles and the model of {ours}, expected as many: '
-                "they belong to other puzzles; resize=True begins with the mean of the checkpoint's"
+                f'the checkpoint has embeddings of {theirs} puzzles, expected {ours}, as in the model; '
+                'resize=True gives each puzzle the mean of those embeddings'
             )
         if theirs != ours:
-            state = state | {table: state[table].mean(0).expand_as(wanted[table])}
+            state = state | {table: state[table].double().mean(0).expand_as(wanted[table])}
     _check_weights(wanted, state)
     with torch.no_grad():
         for name, w in wanted.items():
@@ -181,7 +181,7 @@ def config_of(
     settings: dict[str, Any],  # the released code's configuration
     state: dict[str, Tensor],  # weights of a model of that configuration, see `read_weights`
 ) -> TRMConfig:  # the same in our names
-    "Translate a configuration; raises ValueError if we have no such model."
+    "Translate a configuration; raises ValueError if we have no such model, KeyError if a field is missing."
     for name, fixed in (('rms_norm_eps', 1e-5), ('rope_theta', 1e4)):
         if settings.get(name, fixed) != fixed:
             raise ValueError(f'{name} is {settings[name]}, expected {fixed}, which is fixed here')
@@ -360,7 +360,7 @@ def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'fi
 
 # %% ../../nbs/4_engine_room/18_reference.ipynb #1d1833ce
 def tolerance(group: str, last: int) -> float:  # for the groups, see `group_of`
-    "How far apart a group may be: after the third step 100 times more with each step; 'final' is as step `last`."
+    "How far apart a group may be: 100 times more each step after 2; 'final' is as step `last`, but at least as step 2."
     step = last if group == 'final' else int(group[4:]) if re.fullmatch(r'step\d+', group) else 0
     if group == 'final' or step > 2:
         return TOLERANCE['step2'] * 100 ** max(0, step - 2)

@@ -313,6 +313,7 @@ def read_sudoku_csv(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # questions and answers (N, side*side) uint8 digits, ratings (N,)
     "Puzzles of a Sudoku-Extreme file; `ValueError` with file and row (from 1) for the first one that is wrong."
     found: list[tuple[np.ndarray, np.ndarray, int]] = []
+    rows = None if rows is None else {*rows}
     for i, (where, fields) in enumerate(read_rows(Path(path))):
         if rows is not None and len(found) == len(rows):
             break
@@ -321,6 +322,8 @@ def read_sudoku_csv(
                 found.append(_read_row(fields, box))
             except ValueError as e:
                 raise ValueError(f'{where}{e}') from None
+    if rows and len(found) < len(rows):
+        raise ValueError(f'{path}: expected at least {max(rows) + 1} rows')
     questions, answers, ratings = zip(*found, strict=True) if found else ((), (), ())
     shape = len(found), side_of(box) ** 2
     return (
@@ -350,8 +353,8 @@ def extreme_folder(
 def sudoku_extreme(
     folder: str | Path,  # see `extreme_folder`
     n_train: int = 1000,  # training puzzles: random rows of train.csv
-    n_valid: int = 500,  # validation puzzles: other rows of train.csv; fewer if there are not so many
-    n_test: int = 1000,  # test puzzles: random rows of test.csv; fewer if some are equivalent to earlier puzzles
+    n_valid: int = 500,  # validation puzzles: other rows of train.csv, or see valid_of_test; fewer if there are fewer
+    n_test: int = 1000,  # test puzzles: random rows of test.csv, without those for validation or equivalent to others
     seed: int = 0,  # a different seed gives different rows
     valid_of_test: bool = False,  # are the validation puzzles rows of test.csv, see `held_rows`?
 ) -> Splits:
@@ -367,6 +370,8 @@ def sudoku_extreme(
         q, a, _ = read_sudoku_csv(path, box, set(rows))
         known = [j for earlier, _ in parts for _, j in equivalent_pairs(earlier, q, box)[0]]
         parts.append((np.delete(q, known, axis=0), np.delete(a, known, axis=0)))
+    if not drawn[2][1]:
+        raise ValueError(f'{path}: all {n_test} rows that were drawn are for validation, expected a smaller n_valid')
     check_left(path, n_test, len(parts[2][0]))
     return Splits(*(puzzle_set('sudoku-extreme', q, a, box, augmented=part == 0) for part, (q, a) in enumerate(parts)))
 

@@ -77,7 +77,7 @@ class _Task:
 
 # %% ../../nbs/4_engine_room/25_thinker.ipynb #42f8d638
 def _picture(model: TRM, question: np.ndarray, label: np.ndarray | None, identifier: int) -> Figure:
-    "How the model answers; without a label, nothing is marked as wrong."
+    "How the model answers; without a label, what differs from the last answer is marked."
     answers, puzzle = think(model, question[None], np.array([identifier]), batch_size=1), puzzle_of(model.config)
     steps, q = answers.tokens[:, 0], answers.q[:, 0]
     shown = [0, *np.flatnonzero((steps[1:] != steps[:-1]).any(axis=1)) + 1]

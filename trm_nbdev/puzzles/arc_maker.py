@@ -311,7 +311,7 @@ def make_task(
     chain: Chain,
     side: int,  # rows and columns of the canvas
 ) -> Task | None:  # named after its rules
-    "A task of these rules, or None if 200 scenes do not give one."
+    "A task of these rules; None if 200 scenes are not enough, or if the demonstrations do not determine the rules."
     colours = sorted(set().union(*(rule.colours for rule in chain)))
     others = rng.permutation([colour for colour in _ALL if colour not in colours])
     colours += others[: max(1, 3 - len(colours))].tolist()
