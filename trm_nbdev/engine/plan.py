@@ -100,6 +100,7 @@ _searched6: dict[str, dict[str, Any]] = {
     'TRM, k=1, T=1': dict(lr=4e-3),
     'TRM, k=2, T=2': dict(lr=8e-3),
     'TRM, k=4, T=4': dict(lr=8e-3),
+    'TRM, k=3, T=6': dict(lr=8e-3),
     'HRM, k=1, T=1': dict(lr=4e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
     'HRM, k=3, T=3': dict(lr=4e-3),
     'HRM, one supervision step': dict(lr=8e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
