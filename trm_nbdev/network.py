@@ -24,7 +24,7 @@ def trunc_normal_(
     w: Tensor,  # filled in place
     std: float = 1.0,  # standard deviation of the result
 ) -> Tensor:  # the same tensor
-    "Fill `w` with normal random numbers, none further out than two standard deviations."
+    "Fill `w` with normal random numbers, cut off at two standard deviations of the uncut ones: 2.27 `std`."
     scale = std / TRUNCATED_STD
     return nn.init.trunc_normal_(w, std=scale, a=-2 * scale, b=2 * scale)
 
