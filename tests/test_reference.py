@@ -419,7 +419,7 @@ def test_whatever_is_done_to_a_file_it_is_read_or_a_value_error(tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'why'),
     [
-        (dict(num_puzzle_identifiers=5), 'embeddings of 3 puzzles and the model of 5'),
+        (dict(num_puzzle_identifiers=5), 'embeddings of 3 puzzles, expected 5'),
         (dict(mixer='attention'), 'mlp_t.down_proj.weight: expected no such weight'),
         (dict(layers=3), r'layers.2.mlp.down_proj.weight: expected \(16, 48\), got none'),
         (dict(vocab_size=7), r'expected \(7, 16\), got \(6, 16\)'),
