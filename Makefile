@@ -36,7 +36,7 @@ test: install  ## lint, types, notebooks, tests
 	$(BIN)/ruff check nbs setup.py tools trm_nbdev tests
 	$(BIN)/mypy
 	env -u TRM_DATA -u TRM_RETRAIN_BEFORE -u TRM_TENSORBOARD OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 lab: install  ## read the book in JupyterLab
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb

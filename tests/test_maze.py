@@ -598,7 +598,7 @@ def test_wrong_cells_are_red():
 def test_a_changed_maze_says_so_above_its_picture():
     predicted = parse_maze('Soo#   G ', 3)
     titles = [ax.get_title() for ax in draw_steps(MAZE, np.array([WAY, predicted]), WAY, 3).axes]
-    assert titles[:3] == ['question', 'step 1', 'step 2\n1 cell changed by mistake']
+    assert titles[:3] == ['question', 'step 1', 'step 2\n1 given cell changed']
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 from conftest import ROOT, cells
 
 from trm_nbdev.engine.files import read_sealed
+from trm_nbdev.engine.sudoku_solver import difficulty
 from trm_nbdev.engine.weights import load_model
+from trm_nbdev.puzzles import sudoku
 from trm_nbdev.solving import HALT_THRESHOLD, solved_puzzles, wilson
 from trm_nbdev.thinking_longer import think_longer
 
@@ -84,6 +86,7 @@ def test_the_cut_off_weights_answer_as_recorded(n=4):
 
 
 def test_the_long_run_says_what_the_cut_off_weights_solve():
+    card = (REAL / 'cut_off' / 'README.md').read_text(encoding='utf-8')
     each, text = (
         in_turn(),
         '\n'.join(''.join(c['source']) for c in cells(ROOT / 'nbs' / '3_experiments' / 'long_run.ipynb')),
@@ -93,6 +96,8 @@ def test_the_long_run_says_what_the_cut_off_weights_solve():
         right = int(part.loc[part.groupby('puzzle').q.idxmax()].right.sum())
         low, high = wilson(right, n)
         assert f'{100 * right / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})' in text, (chains, n)
+        if chains != 4:
+            assert f'{right:,} of ' in card and f'{n:,}' in card and f'{100 * low:.1f} to {100 * high:.1f} %' in card
 
 
 def test_blocks_of_puzzles_are_added_once(tmp_path):
@@ -100,3 +105,10 @@ def test_blocks_of_puzzles_are_added_once(tmp_path):
     for found in (block, block + [2, 0], block):
         TOOL['add'](file, found)
     assert pd.read_csv(file).to_numpy().tolist() == [[2, 0], [2, 1], [3, 0], [0, 0], [0, 1], [1, 0]]
+
+
+@needs_data
+def test_half_of_the_training_puzzles_need_over_500_guesses():
+    "If this fails, what nbs/00_trm.ipynb says about the dataset is out of date."
+    asked = sudoku.to_digits(TOOL['puzzles'](str(DATA)).load().train.inputs)
+    assert len(asked) == 1000 and np.median([difficulty(grid, (3, 3)) for grid in asked]) > 500

@@ -603,7 +603,7 @@ def test_changed_clues_are_purple_and_counted_above_the_picture():
     assert np.flatnonzero(changed_clues(QUESTION, changed)).tolist() == [first, second]
     assert changed_clues(QUESTION, np.array([ANSWER, changed])).sum(-1).tolist() == [0, 2]
     figure = draw_steps(QUESTION, np.array([ANSWER, changed]), changed, NINE)
-    assert [ax.get_title() for ax in figure.axes] == ['question', 'step 1', 'step 2\n2 cells changed by mistake']
+    assert [ax.get_title() for ax in figure.axes] == ['question', 'step 1', 'step 2\n2 given cells changed']
     # also where the answer has the same fault, as that of an impossible puzzle
     assert len(figure.axes[2].patches) == 2 and {p.get_facecolor() for p in figure.axes[2].patches} == {
         to_rgba('#dcc3ee')

@@ -32,7 +32,7 @@ def step_titles(
             f'expected one title for each of at least one prediction, got {len(titles)} for {len(predictions)}'
         )
     if changed is not None:
-        told = [f'\n{n} cell{"s" if n > 1 else ""} changed by mistake' if n else '' for n in changed.tolist()]
+        told = [f'\n{n} given cell{"s" if n > 1 else ""} changed' if n else '' for n in changed.tolist()]
         titles = [title + more for title, more in zip(titles, told, strict=True)]
     return ['question', *titles]
 
