@@ -8,14 +8,16 @@ import pytest
 import torch
 
 import trm_nbdev
+from trm_nbdev.engine.long_runs import fixed_threads
 from trm_nbdev.engine.maze_maker import generate as generate_mazes
-from trm_nbdev.engine.own_puzzles import LEARN, learn_tasks, main, read_puzzle, solve_puzzle, solve_puzzles
+from trm_nbdev.engine.own_puzzles import LEARN, MANY, learn_tasks, main, read_puzzle, solve_puzzle, solve_puzzles
 from trm_nbdev.engine.sudoku_maker import generate
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.puzzles import maze, sudoku
 from trm_nbdev.puzzles.arc import Task
 from trm_nbdev.puzzles.arc_maker import make_tasks
 from trm_nbdev.solving import think
+from trm_nbdev.thinking_longer import think_longer
 
 LINE = '.....61..3...46...2..6....2.....1.5.'
 MAZE = 'S   #    # # ##  #   #   #### #       #  #### #  #    #    ##  G'
@@ -108,6 +110,21 @@ def test_each_size_goes_to_its_model_and_answers_keep_their_order():
     assert trm_nbdev.solve_puzzle is solve_puzzle
     with pytest.raises(AttributeError, match='has no attribute'):
         trm_nbdev.solve_nothing  # noqa: B018
+
+
+def test_little_work_is_done_by_one_thread(monkeypatch):
+    threads = []
+
+    def spy(*a, **k):
+        threads.append(torch.get_num_threads())
+        with fixed_threads(1):
+            return think_longer(*a, **k)
+
+    monkeypatch.setattr('trm_nbdev.engine.own_puzzles.think_longer', spy)
+    with fixed_threads(2):
+        for chains in (MANY - 1, MANY):
+            solve_puzzle(LINE, steps=1, chains=chains)
+        assert threads == [1, 2] and torch.get_num_threads() == 2
 
 
 def test_the_command_reads_arguments_files_and_standard_input(tmp_path, capsys, monkeypatch):

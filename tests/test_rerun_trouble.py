@@ -213,6 +213,16 @@ run_rows({'wild': dict(lr=1e38, warmup=0)}, profile, seeds, data, out)"""
     assert list((tmp_path / 'out' / 'runs').glob('*.json')) == []
 
 
+@pytest.mark.parametrize(('jobs', 'given', 'threads'), [(1, None, 8), (20, None, 4), (2, '3', 3)])
+def test_tasks_share_the_cores(jobs, given, threads, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('trm_nbdev.engine.rerun.usable_cores', lambda: 8)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    if given:
+        monkeypatch.setenv('OMP_NUM_THREADS', given)
+    done = in_processes({name: (os.getenv, 'OMP_NUM_THREADS') for name in 'ab'}, jobs, 'tasks', tmp_path)
+    assert [future.result() for future in done.values()] == 2 * [str(threads)]
+
+
 @pytest.mark.skipif(not FORK, reason='workers are forks of a server on Linux only, and in a folder with a short name')
 def test_a_killed_server_of_workers_costs_nothing(tmp_path):
     first = in_processes({'a': (abs, -1)}, 1, 'tasks', tmp_path)

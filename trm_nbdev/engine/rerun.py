@@ -225,7 +225,9 @@ def in_processes(
     waiting, done, started = [*tasks], {}, time.time()
     idle: list[ProcessPoolExecutor] = []
     running: dict[Future, tuple[str, ProcessPoolExecutor]] = {}
-    worker = partial(ProcessPoolExecutor, 1, worker_context(), begin_worker, (dict(os.environ),))
+    threads = max(1, usable_cores() // max(1, min(jobs, len(tasks))))
+    environment = {'OMP_NUM_THREADS': str(threads)} | os.environ  # unless the user has set it
+    worker = partial(ProcessPoolExecutor, 1, worker_context(), begin_worker, (environment,))
     layout = '{desc}: {bar:10} {n_fmt}/{total_fmt} [{elapsed}{postfix}]'
     with progress(len(tasks), what, bar_format=layout) as bar:
         while waiting or running:
