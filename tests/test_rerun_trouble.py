@@ -214,7 +214,7 @@ run_rows({'wild': dict(lr=1e38, warmup=0)}, profile, seeds, data, out)"""
 
 
 @pytest.mark.parametrize(('jobs', 'given', 'threads'), [(1, None, 8), (20, None, 4), (2, '3', 3)])
-def test_tasks_share_the_cores(jobs, given, threads, tmp_path, monkeypatch, capsys):
+def test_tasks_share_the_cores(jobs, given, threads, tmp_path, monkeypatch):
     monkeypatch.setattr('trm_nbdev.engine.rerun.usable_cores', lambda: 8)
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     if given:

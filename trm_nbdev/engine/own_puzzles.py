@@ -236,7 +236,7 @@ def model_for(
     return load_model(puzzle.name)
 
 # %% ../../nbs/4_engine_room/24_own_puzzles.ipynb #0b074f7d
-MANY = 64  # chains from which on several threads are used; with fewer, one is done in a few seconds
+MANY = 16  # chains from which on several threads are used: on an idle machine they are faster, on a busy one far slower
 
 
 def solve_puzzles(
