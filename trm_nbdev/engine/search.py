@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from ..baselines import ROWS, benchmark_of
-from .data import BenchmarkData
+from .data import ArcData, BenchmarkData
 from .evidence import reach
 from .files import read_sealed, replacing, sealed
 from .long_runs import train_resumable
@@ -35,10 +35,11 @@ def candidates(
     data: BenchmarkData,  # from `data_of`
     grid: Sequence[float] = GRID,  # learning rates
 ) -> list[RunSpec]:
-    "The trials of a row's search: every learning rate; with attention also without positions in front."
+    "The trials of a row's search: every learning rate; with attention also without positions in front, but for ARC."
     changes = changes | dict(stop_at=0.5, raw_curve=False)  # not the row itself, so nothing that was found before
     in_front = run_spec(profile, changes, data=data).model.puzzle_emb_len > 0
-    fronts = [{}, _WITHOUT] if in_front and changes.get('mixer') == 'attention' else [{}]
+    optional = in_front and changes.get('mixer') == 'attention' and not isinstance(data, ArcData)
+    fronts = [{}, _WITHOUT] if optional else [{}]
     return [run_spec(profile, changes | front | dict(lr=lr), SEED, data) for front in fronts for lr in grid]
 
 # %% ../../nbs/4_engine_room/21_search.ipynb #88f64543
