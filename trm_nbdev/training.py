@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Stage', 'Stages', 'as_tuples', 'TrainConfig', 'stages', 'trained_as', 'training_work', 'Training', 'begin',
-           'check_identifiers', 'to_tensors', 'initial_state', 'train_step', 'update', 'check_finite', 'enough',
-           'train']
+           'check_identifiers', 'to_tensors', 'initial_state', 'gradients', 'train_step', 'update', 'check_finite',
+           'enough', 'train']
 
 # %% ../nbs/1_idea/09_training.ipynb #f6b1edad
 import math
@@ -149,6 +149,7 @@ class Training:
     core_seconds: float = 0.0  # of a long run: processor time of this process's training steps, compilation included
     compile_core_seconds: float = 0.0  # of these, in the first step after each start, which compiles the network
     compiled: bool = False  # of a long run: was the network compiled?
+    recorded: Callable[..., StepResult] | None = None  # of a long run on a GPU: `gradients`, recorded
     best: dict[str, Tensor] = field(default_factory=dict)  # of one with `keep_best`: see the chapter on long runs
 
     @property
@@ -227,15 +228,14 @@ def initial_state(
     drawn = (torch.randn(s.shape, generator=t.generator, device=s.device) for s in state)
     return tuple(s + (noise * extra).to(s) for s, extra in zip(state, drawn, strict=True))
 
-# %% ../nbs/1_idea/09_training.ipynb #0990a6ef
-def train_step(
-    t: Training,  # changed in place
+# %% ../nbs/1_idea/09_training.ipynb #0990a6ee
+def gradients(
+    t: Training,  # changed in place: its carry, and the gradients of its weights
     train_config: TrainConfig,  # how to train
     batch: Batch,  # a puzzle offered to each slot
     for_all_slots: Callable | None = None,  # of several processes: wraps the rule for stopping
-    average_gradients: Callable | None = None,  # of several processes: given the weights, averages their gradients
 ) -> StepResult:  # losses and what was solved, slot by slot
-    "One supervision step, one optimiser step, one step of the average; errors as `check_finite`."
+    "One supervision step, and the gradients of its loss."
     c = trained_as(t.model.config, train_config, t.step)
     rule, model = HALTING[c.halting], partial(t.model, n=c.n, T=c.T)
     halt = partial(act, n_sup=c.n_sup, exploration=train_config.exploration, generator=t.generator, stop=rule.stop)
@@ -245,6 +245,18 @@ def train_step(
     t.carry, result = supervision_step(model, t.carry, initial, batch, halt, train_config.halt_weight, continue_target)
     t.model.zero_grad()
     result.loss.backward()
+    return result
+
+# %% ../nbs/1_idea/09_training.ipynb #0990a6ef
+def train_step(
+    t: Training,  # changed in place
+    train_config: TrainConfig,  # how to train
+    batch: Batch,  # a puzzle offered to each slot
+    for_all_slots: Callable | None = None,  # of several processes: wraps the rule for stopping
+    average_gradients: Callable | None = None,  # of several processes: given the weights, averages their gradients
+) -> StepResult:  # losses and what was solved, slot by slot
+    "One supervision step, one optimiser step, one step of the average; errors as `check_finite`."
+    result = (t.recorded or gradients)(t, train_config, batch, for_all_slots)
     if average_gradients:
         average_gradients(t.model.parameters())
     check_finite(result.loss, t.step + 1, t.model)
