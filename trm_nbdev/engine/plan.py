@@ -106,6 +106,8 @@ _searched6: dict[str, dict[str, Any]] = {
     'HRM, one supervision step': dict(lr=8e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
     'TRM, one supervision step': dict(lr=8e-3),
 }
+_searched_arc: dict[str, dict[str, Any]] = {row: dict(lr=5e-4) for row in (BASE, 'HRM', 'w/ self-attention')}
+_searched_arc['Direct pred'] = dict(lr=1e-3)
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #4f66a13d
 LONG = 'long run'  # the row of one long training
@@ -119,7 +121,7 @@ _quick_seeds = {
 }
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #382078cd
-_arc_setting = dict(hidden_size=64, heads=4, T=2, n=2, lr=1e-3, steps=4000, evaluations=40)
+_arc_setting = dict(hidden_size=64, heads=4, T=2, n=2, steps=4000, evaluations=40)
 LAPTOP = Profile(
     note='overnight on two CPU cores',
     built_in=_by_benchmark(
@@ -137,7 +139,11 @@ LAPTOP = Profile(
     train_config=replace(_short, steps=2500),
     seeds=(0, 1, 2, 3, 4),
     check_steps=200,
-    searched={'sudoku-6x6-18-clues': _searched6},
+    searched={
+        'sudoku-6x6-18-clues': _searched6,
+        'arc-like-one-rule-6x6': _searched_arc,
+        'arc-like-two-rules-6x6': _searched_arc,
+    },
     fewer={SUDOKU: {LONG: 0}},
 )
 
