@@ -368,3 +368,25 @@ def test_sudoku_extreme_says_when_runs_end():
     assert [round(end, -3) for end in (min(ends), max(ends))] == [46_000, 77_000]
     others = [r for row in ('HRM', 'w/ self-attention') for r in recorded('Table 1', row)]
     assert {r['curve'][-1]['samples'] for r in others} == {BUDGET}
+
+
+def test_arc_says_what_every_row_solves():
+    one_rule = {'Direct pred': 53.8, 'HRM': 23.3, 'TRM-Att (Ours)': 24.3, 'TRM-MLP (Ours)': 20.6}
+    two_rules = {'Direct pred': 22.8, 'TRM-Att (Ours)': 2.0, 'TRM-MLP (Ours)': 2.2}
+    for benchmark, solved in {'ARC-AGI-1': one_rule, 'ARC-AGI-2': two_rules}.items():
+        rows = ROWS[f'Table 5, {benchmark}']
+        runs = every_seed(rows, 'laptop', 'built-in', ROOT / 'results' / 'laptop', benchmark)
+        ends = {row: [100 * r['results']['ema']['exact'] for r in of_row] for row, of_row in runs.items()}
+        assert {row: round(np.mean(end), 1) for row, end in ends.items()} == solved
+        assert {len(end) for end in ends.values()} == {5}
+        assert {r['machine']['device'] for of_row in runs.values() for r in of_row} == {'NVIDIA H100 80GB HBM3'}
+        halves = {row: sum(reach(r['curve']).reached for r in of_row) for row, of_row in runs.items()}
+        assert [row for row, half in halves.items() if half] == ['Direct pred'] * (benchmark == 'ARC-AGI-1')
+        assert halves['Direct pred'] == 2 * (benchmark == 'ARC-AGI-1')
+
+
+def test_recursion_depth_says_where_every_row_ends():
+    rows = {'k=1, T=1': (99.2, 4e-3), 'k=2, T=2': (84.8, 8e-3), 'k=4, T=4': (87.3, 8e-3), 'k=3, T=6': (89.6, 8e-3)}
+    for row, expected in rows.items():
+        runs = recorded('Table 3', f'TRM, {row}')
+        assert (round(percent(runs).mean(), 1), runs[0]['how']['lr'], len(runs)) == (*expected, 5)

@@ -19,10 +19,11 @@ LEFT = {  # pattern of a run's name -> why the task is no longer used
     'arc-agi-.-10x10': 'no row had solved a test after 25,600 samples: 6×6 instead',
     'arc-agi-.-6x6': 'too few tests for a verdict: generated tasks instead',
     'sudoku-9x9-31-clues.*steps2500': 'rows with attention stayed on the floor: 6×6 and positions in front instead',
-    'arc-like-.*steps1000': 'quick is a part of laptop now, which has not trained these rows',
+    'arc-like-.*steps1000': 'a short training on few tasks: 256,000 samples and more tasks instead',
     'maze-5x5': 'a trial: not learned faster',
     'maze-6x6-10': 'no row solved half of the mazes but direct prediction',
     'maze-6x6-6-': 'a trial: not learned faster',
+    '(perfect-)?maze-.*steps5000': 'a trial: TRM-Att did not solve half of the mazes',
 }
 COLUMNS = 'run,seed,in front,channels,lr,samples,validation %,test %,test raw %,finished,revision,file,left'
 

@@ -74,7 +74,7 @@ class TrainConfig:
     evaluations: RepeatsOr0 = 8  # validations on the way, evenly spread
     compiled: bool = False  # let torch.compile fuse the network (needs a C++ compiler on a CPU)
     threads: Repeats = 1  # CPU threads; the order of sums, and so the result, depends on them
-    recompute: bool = False  # less memory, 1/(T+2) more work (a fifth at T=3): activations are computed again
+    recompute: bool = False  # less memory, 1/(T+2) more work (a fifth at T=3), and on a GPU steps are not recorded
     growth: Stages = ()  # (share of the steps from which it holds, T, n), ...; (): the model's T and n throughout
     train_n_sup: RepeatsOr0 = 0  # at most so many supervision steps while training; 0: the model's
     stop_at: Share = 0.0  # end when the last three validations have each solved this share; 0: never end early

@@ -308,10 +308,11 @@ def cost_text(
     unit: str = 'samples',  # in `UNITS`
     weights: str = 'ema',  # averaged weights, or 'raw'
     scale: float = 1,  # the text has the number divided by it
-) -> str:  # such as '31,000', or '> 102,400 (2 of 5)' where only two of five seeds got there; empty: not known
-    "What it took to reach a level, as a geometric mean over seeds."
+) -> str:  # such as '31,000', or '> 102,400 (2 of 5)' where only two of five seeds got there; empty: unknown
+    "What it took to reach a level, as a geometric mean over seeds. A GPU's core-seconds count as unknown."
     found = [r for record in records if (r := reach(record['curve'], level, unit, weights))]
-    if not found or len(found) < len(records):
+    on_gpu = any(record.get('machine', {}).get('device', 'cpu') != 'cpu' for record in records)
+    if not found or len(found) < len(records) or (unit == 'core_seconds' and on_gpu):
         return ''
     mean = math.exp(np.mean([math.log(r.taken) for r in found])) / scale
     text = f'{mean:,.0f}' if mean >= 100 else f'{mean:.3g}'

@@ -66,17 +66,20 @@ def record(
     generator: torch.Generator,  # which they draw from
 ) -> tuple[Callable[[], None], StepResult]:  # plays them; and the tensors that hold the result afterwards
     "Record operations as a CUDA graph; RuntimeError for one that cannot be recorded, such as one that waits."
-    before, stream = generator.get_state(), torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            operations()
-    torch.cuda.current_stream().wait_stream(stream)
-    generator.set_state(before)
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
-        result = operations()
+    with torch.cuda.device(generator.device):
+        before, usual, stream = generator.get_state(), torch.cuda.current_stream(), torch.cuda.Stream()
+        stream.wait_stream(usual)
+        try:
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    operations()
+                generator.set_state(before)
+                graph = torch.cuda.CUDAGraph()
+                graph.register_generator_state(generator)
+                with torch.cuda.graph(graph, stream=stream):
+                    result = operations()
+        finally:
+            usual.wait_stream(stream)
     return graph.replay, result
 
 # %% ../../nbs/4_engine_room/11_long_runs.ipynb #5a73ebd3
@@ -87,6 +90,8 @@ class Recorded:
     "`gradients`, recorded when it is first called."
 
     of: TRMConfig | None = None  # the model as it is trained in the recording
+    replay: Callable[[], None] | None = None
+    result: StepResult | None = None
 
     def __call__(
         self,
@@ -100,7 +105,7 @@ class Recorded:
         if c != self.of:
             self._record(t, train_config, batch, for_all_slots)
             self.of = c
-        if not t.recorded:
+        if self.replay is None or self.result is None:  # it cannot be recorded
             return gradients(t, train_config, batch, for_all_slots)
         _copy(self.carry, t.carry)
         t.carry = self.carry
@@ -111,6 +116,8 @@ class Recorded:
 
     def _record(self, t: Training, train_config: TrainConfig, batch: Batch, for_all_slots: Callable | None) -> None:
         "Record a step, or say why not; the training stays where it is."
+        self.replay = self.result = None  # an earlier recording, and its memory, go first
+        t.model.zero_grad()
         carry, drawn = t.carry, t.generator.get_state()
         carried = {k: getattr(carry, k).clone() for k in _CARRIED}
         self.carry = Carry(tuple(s.clone() for s in carry.state), **carried)
@@ -126,16 +133,19 @@ class Recorded:
         try:
             self.replay, self.result = record(operations, t.generator)
         except RuntimeError as e:
-            print(f'a step cannot be recorded, so the GPU may wait for Python: {str(e).splitlines()[0]}')
+            why = [*str(e.__context__ or e).splitlines(), type(e).__name__][0]
+            print(f'a step cannot be recorded, so the GPU may wait for Python: {why}')
             t.recorded, t.generator = None, torch.Generator(t.model.device)
             t.generator.set_state(drawn)
         t.carry = carry
 
 
 def _copy(to: Carry, source: Carry) -> None:
-    "Write one carry over another."
+    "Write one carry over another; RuntimeError if that would round it."
     pairs = [(getattr(to, k), getattr(source, k)) for k in _CARRIED]
     for mine, new in (*zip(to.state, source.state, strict=True), *pairs):
+        if mine.dtype != new.dtype:
+            raise RuntimeError(f'the network turns {mine.dtype} into {new.dtype}')
         if mine is not new:
             mine.copy_(new)
 
@@ -351,6 +361,9 @@ def train_resumable(
         stream = Stream(splits.train, train_config.batch_size, seed)
         with devices.on_lost_process(lambda: _how_to_go_on(t, checkpoints)):
             _loop(t, train_config, splits.valid, stream, log, checkpointer)
+    if t.recorded:
+        t.recorded = None  # and its memory is free again
+        t.model.zero_grad()
     if t.best:
         load_weights(t, t.best)
     return t
