@@ -467,6 +467,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'trm_nbdev/engine/long_runs.py'),
                                             'trm_nbdev.engine.long_runs.Recorded._record': ( '4_engine_room/long_runs.html#recorded._record',
                                                                                              'trm_nbdev/engine/long_runs.py'),
+                                            'trm_nbdev.engine.long_runs._can_be_recorded': ( '4_engine_room/long_runs.html#_can_be_recorded',
+                                                                                             'trm_nbdev/engine/long_runs.py'),
                                             'trm_nbdev.engine.long_runs._copy': ( '4_engine_room/long_runs.html#_copy',
                                                                                   'trm_nbdev/engine/long_runs.py'),
                                             'trm_nbdev.engine.long_runs._how_to_go_on': ( '4_engine_room/long_runs.html#_how_to_go_on',

@@ -140,6 +140,10 @@ class Recorded:
         t.carry = carry
 
 
+def _can_be_recorded(t: Training, train_config: TrainConfig) -> bool:
+    return t.model.device.type == 'cuda' and devices.ranks() == 1 and not train_config.recompute
+
+
 def _copy(to: Carry, source: Carry) -> None:
     "Write one carry over another; RuntimeError if that would round it."
     pairs = [(getattr(to, k), getattr(source, k)) for k in _CARRIED]
@@ -356,14 +360,12 @@ def train_resumable(
         checkpointer = Checkpointer(checkpoints, json.loads(json.dumps(identity)), every)
         checkpointer.resume(t)
         t.compiled = train_config.compiled and compile_network(t.model)
-        if t.model.device.type == 'cuda' and devices.ranks() == 1 and not train_config.recompute:
-            t.recorded = Recorded()
+        t.recorded = Recorded() if _can_be_recorded(t, train_config) else None
         stream = Stream(splits.train, train_config.batch_size, seed)
         with devices.on_lost_process(lambda: _how_to_go_on(t, checkpoints)):
             _loop(t, train_config, splits.valid, stream, log, checkpointer)
-    if t.recorded:
-        t.recorded = None  # and its memory is free again
-        t.model.zero_grad()
+    t.recorded = None
+    t.model.zero_grad()  # gradients may lie in the recording's memory
     if t.best:
         load_weights(t, t.best)
     return t

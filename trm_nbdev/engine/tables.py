@@ -599,7 +599,7 @@ def caption(
     notes += ["the paper's HRM and direct prediction have raw weights"] * any(
         m.startswith(NOT_AVERAGED) for m in records
     )
-    gpus = {r['machine']['device'] for row in records.values() for r in row} - {'cpu'}
+    gpus = {r['machine']['device'] for row in records.values() for r in row if 'machine' in r} - {'cpu'}
     notes += [f'trained on {gpu}' for gpu in sorted(gpus)]
     notes += ['the numbers of a smoke run mean nothing'] * (profile == 'smoke')
     return '; '.join(filter(None, notes))
