@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from trm_nbdev.baselines import VARIANTS
 from trm_nbdev.engine.data import BUILT_IN, SudokuData
-from trm_nbdev.engine.long_runs import can_compile, compile_network, train_resumable
+from trm_nbdev.engine.long_runs import Recorded, can_compile, compile_network, train_resumable
 from trm_nbdev.engine.plan import PROFILES, data_of, run_spec
 from trm_nbdev.engine.runs import read_record, solve_tests, train_and_test
 from trm_nbdev.engine.weights import load_model
@@ -46,6 +46,28 @@ def test_compiled_training_follows_the_plain_one(changes, how):
     for k in range(3):
         a, b = (train_step(t, recipe, to_tensors(stream.batch(k), t.model)).loss.item() for t in (plain, compiled))
         assert a == pytest.approx(b, rel=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize(
+    'changes, how',
+    [
+        ({}, {}),
+        ({'mixer': 'attention'}, {'growth': ((0, 1, 1), (0.3, 2, 2))}),
+        ({'puzzle_emb_ndim': 16, 'puzzle_emb_len': 1}, {'start_noise': 0.1}),
+        ({'answer_layers': 1, 'halting': 'q-learning'}, {'exploration': 0.5}),
+    ],
+    ids=str,
+)
+def test_recorded_training_follows_the_plain_one(changes, how):
+    config, recipe = replace(TINY, **changes), replace(TRAIN_CONFIG, steps=12, **how)
+    stream, losses = Stream(PUZZLES.load().train, 8), []
+    for recorded in (None, Recorded()):
+        t = begin(config, recipe)
+        t.recorded = recorded
+        losses.append([train_step(t, recipe, to_tensors(stream.batch(k), t.model)).loss.item() for k in range(12)])
+        assert t.recorded is recorded, 'the step could not be recorded'
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 class Types(TorchDispatchMode):
