@@ -45,7 +45,7 @@ from tqdm import tqdm
 
 from ..baselines import at_paper
 from .files import check_writable, replacing
-from .long_runs import Recorded, can_compile, compile_network
+from .long_runs import Recorded, can_be_recorded, can_compile, compile_network
 from .memory import training_memory
 from .plan import out_folder, project_root, run_spec
 from .reference import settings_of
@@ -369,8 +369,7 @@ def _our_step(case: Case) -> Callable[[], float]:
     training = begin(case.config, train_config)
     if case.compiled:
         compile_network(training.model)
-    if training.model.device.type == 'cuda' and not case.recompute:
-        training.recorded = Recorded()
+    training.recorded = Recorded() if can_be_recorded(training, train_config) else None
     batch = _random_batch(case)
     return lambda: train_step(training, train_config, batch).loss.item()
 
