@@ -6,7 +6,8 @@
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
            'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
-           'run_model', 'kept_model', 'run_all', 'run_rows', 'recorded_rows', 'every_seed', 'check', 'verify']
+           'run_model', 'kept_model', 'keep', 'digest_of', 'run_all', 'run_rows', 'recorded_rows', 'every_seed',
+           'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -479,15 +481,18 @@ def read_record(
     any_age: bool = False,  # ignore TRM_RETRAIN_BEFORE
 ) -> dict | None:  # None: there is none that counts
     "Read a record; one that is damaged, of another run, or older than TRM_RETRAIN_BEFORE does not count."
-    path = record_path(spec, out)
+    return _that_counts(whole_record, record_path(spec, out), spec.key, any_age)
+
+
+def _that_counts(read: Callable[[Path], dict], path: Path, key: str, any_age: bool = False) -> dict | None:
     try:
-        record = whole_record(path)
-        if record['key'] != spec.key:
-            raise ValueError(f'{path} is the record of another run, {record["id"]}')
+        record = read(path)
+        if record.get('key') != key:
+            raise ValueError(f'{path} is the record of another run, {record.get("id", "?")}')
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as e:
-        warnings.warn(f'{e}; it does not count', stacklevel=2)
+        warnings.warn(f'{e}; it does not count', stacklevel=3)
         return None
     return record if any_age or record['finished'] >= _retrain_before() else None
 
@@ -646,6 +651,34 @@ def kept_model(
         raise ValueError(f'{folder} has different weights from those of its record')
     return model, 'its weights are not those of its record, which was made on another kind of machine'
 
+# %% ../../nbs/4_engine_room/14_runs.ipynb #3de2257b
+def keep(
+    name: str,  # begins the name of the file
+    what: dict[str, Any],  # all that determines the result; JSON can hold it
+    find: Callable[[], Any],  # computes the result: what JSON can hold, and NumPy arrays, which become lists
+    out: Path | str,  # results/<profile>
+) -> dict[str, Any]:  # 'found' is the result; beside it 'key', 'what', 'core_seconds', 'machine', 'finished'
+    "A result that is not a training: read if it has been recorded, else computed and recorded."
+    key = digest_of(dict(protocol=PROTOCOL, name=name, what=what))
+    path = Path(out) / 'found' / f'{name}-{key[:8]}.json'
+    if (kept := _that_counts(read_sealed, path, key)) is not None:
+        return kept
+    path.parent.mkdir(parents=True, exist_ok=True)  # if that fails, better now than later
+    begun = time.thread_time()
+    found = json.loads(json.dumps(find(), default=lambda array: array.tolist()))
+    took = round(time.thread_time() - begun, 1)
+    kept = dict(key=key, what=what, found=found, core_seconds=took, machine=machine(), finished=time.time())
+    with replacing(path) as new:
+        new.write_text(sealed(kept))
+    return kept
+
+
+def digest_of(
+    what: Any,  # JSON can hold it
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of a value as JSON; the order of keys does not matter."
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
 # %% ../../nbs/4_engine_room/14_runs.ipynb #acc8aba0
 _K = TypeVar('_K')
 
@@ -739,23 +772,36 @@ def verify(
     out: Path,  # results/<profile>
 ) -> list[tuple[str, str, str]]:  # file or folder; 'whole', 'stale', 'damaged' or 'no record'; and why
     "The state of all records and models in a folder of results."
-    records, found = {}, []
-    for path in sorted((out / 'runs').glob('[!.]*.json')):
-        try:
-            records[path.stem] = record = whole_record(path)
-            stale = _why_stale(record, path)
-            found.append((f'runs/{path.name}', 'stale' if stale else 'whole', stale))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-            found.append((f'runs/{path.name}', 'damaged', str(e)))
-    for folder in sorted(filter(Path.is_dir, (out / 'models').glob('[!.]*'))):
-        try:
-            if folder.name in records:
-                found.append((f'models/{folder.name}', 'whole', kept_model(folder, records[folder.name])[1]))
-            elif load_model(folder):
-                found.append((f'models/{folder.name}', 'no record', ''))
-        except ValueError as e:
-            found.append((f'models/{folder.name}', 'damaged', str(e)))
-    return found
+    records: dict[str, dict] = {}
+    ways = dict(runs=partial(_state_of_run, records), found=_state_of_result, models=partial(_state_of_model, records))
+    states = []
+    for place, state_of in ways.items():
+        for path in sorted((out / place).glob('[!.]*')):
+            if path.is_dir() if place == 'models' else path.suffix == '.json':
+                try:
+                    states.append((f'{place}/{path.name}', *state_of(path)))
+                except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+                    states.append((f'{place}/{path.name}', 'damaged', str(e)))
+    return states
+
+
+def _state_of_run(records: dict[str, dict], path: Path) -> tuple[str, str]:
+    records[path.stem] = record = whole_record(path)
+    stale = _why_stale(record, path)
+    return 'stale' if stale else 'whole', stale
+
+
+def _state_of_result(path: Path) -> tuple[str, str]:
+    if read_sealed(path)['key'][:8] != path.stem[-8:]:
+        raise ValueError(f'{path} is damaged: its name and its key do not match')
+    return 'whole', ''
+
+
+def _state_of_model(records: dict[str, dict], folder: Path) -> tuple[str, str]:
+    if folder.name in records:
+        return 'whole', kept_model(folder, records[folder.name])[1]
+    load_model(folder)
+    return 'no record', ''
 
 
 def _why_stale(record: dict, path: Path) -> str:  # empty: it is not
@@ -776,7 +822,7 @@ def _key_of(record: dict) -> str:
     arc = dict(num_puzzle_identifiers=1) if 'ARC' in record['benchmark'] else {}  # known only when the tasks are read
     data, model, how = _puzzles_of(record), record['model'] | arc, determining(record['how'])
     content = dict(protocol=PROTOCOL, data=data, model=model, how=how, seed=record['seed'])
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digest_of(content)
 
 
 def _puzzles_of(record: dict) -> dict:
