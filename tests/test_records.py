@@ -19,6 +19,7 @@ from trm_nbdev.engine.long_runs import from_checkpoint, same_curve
 from trm_nbdev.engine.plan import run_spec
 from trm_nbdev.engine.rerun import main, status
 from trm_nbdev.engine.runs import (
+    keep,
     machine,
     metrics_path,
     model_path,
@@ -474,3 +475,43 @@ def test_a_sealed_record_of_an_odd_form_is_named_and_the_others_are_read(part, o
     path.write_text(sealed(read_sealed(path) | part))
     states = {name: state for name, state, _ in verify(out)}
     assert states.pop(f'runs/{path.name}') == 'damaged' and states.pop(f'runs/{OTHER.id}.json') == 'whole'
+
+
+# ---- results that are not trainings
+
+
+@pytest.mark.parametrize(
+    'text', ['', '[]', '{"key":1', sealed({}), sealed({'key': 'x'}), sealed({'key': None, 'a': 1})]
+)
+def test_a_damaged_result_is_named_computed_again_and_then_whole(text, tmp_path):
+    compute = partial(keep, 'sums', {'n': 2}, lambda: {'sum': 3}, tmp_path)
+    assert compute()['found'] == {'sum': 3}
+    (path,) = (tmp_path / 'found').iterdir()
+    assert verify(tmp_path) == [(f'found/{path.name}', 'whole', '')]
+    path.write_text(text)
+    assert [state for _, state, _ in verify(tmp_path)] == ['damaged']
+    with pytest.warns(UserWarning, match='does not count'):
+        assert compute()['found'] == {'sum': 3}
+    assert [state for _, state, _ in verify(tmp_path)] == ['whole']
+
+
+def test_a_result_depends_on_its_name_and_on_what_it_is_said_to_depend_on(tmp_path):
+    kept = [
+        keep(name, what, lambda k=k: k, tmp_path)['found']
+        for k, (name, what) in enumerate([('a', {'x': 1, 'y': 2}), ('a', {'x': 2, 'y': 1}), ('b', {'x': 1, 'y': 2})])
+    ]
+    assert kept == [0, 1, 2]
+    assert keep('a', {'y': 2, 'x': 1}, lambda: pytest.fail('it is there'), tmp_path)['found'] == 0
+
+
+def test_a_result_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        keep('a', {}, lambda: 1 / 0, tmp_path)
+    with pytest.raises(AttributeError):  # JSON cannot hold it
+        keep('a', {}, lambda: object(), tmp_path)
+    assert [*(tmp_path / 'found').iterdir()] == []
+
+
+@pytest.mark.parametrize('folder', sorted((ROOT / 'results').glob('*/found')), ids=lambda folder: folder.parent.name)
+def test_committed_results_are_whole(folder):
+    assert {state for name, state, _ in verify(folder.parent) if name.startswith('found/')} == {'whole'}

@@ -27,7 +27,6 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from filelock import FileLock
-from huggingface_hub import snapshot_download
 from matplotlib.figure import Figure
 from platformdirs import user_cache_path
 from pydantic import BeforeValidator, Field
@@ -473,6 +472,8 @@ def download(
     benchmark: str,  # a key of `HUB`
 ) -> Path:  # a folder with train.csv and test.csv
     "The originals, downloaded if need be; `ConnectionError` that says what to do if that fails."
+    from huggingface_hub import snapshot_download  # slow to import, and rarely needed
+
     repository, revision = HUB[benchmark]
     files = ['train.csv', 'test.csv']
     fetch = partial(snapshot_download, repository, repo_type='dataset', revision=revision, allow_patterns=files)

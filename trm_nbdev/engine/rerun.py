@@ -195,7 +195,7 @@ def worker_context() -> BaseContext:
     forks = sys.platform == 'linux' and len(os.fsencode(gettempdir())) < 60
     context = multiprocessing.get_context('forkserver' if forks else 'spawn')
     if forks:
-        context.set_forkserver_preload(['trm_nbdev.engine.rerun'])
+        context.set_forkserver_preload(['trm_nbdev.engine.rerun', 'papermill'])
     return context
 
 
@@ -358,7 +358,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'out': dict(metavar='PATH', help='where results go (default: results/<profile>)'),
     'jobs': dict(type=int, metavar='N', help='processes at a time (default: one per core; one on a GPU)'),
     'notebooks': dict(metavar='PATH', help='folder of the experiments (default: nbs/3_experiments of the checkout)'),
-    'force': dict(action='store_true', help='train everything anew, recorded or not'),
+    'force': dict(action='store_true', help='train and compute everything anew, recorded or not'),
     'verify': dict(
         action='store_true',
         help='train and write nothing; check the hashes of all records and models, and say which are whole, damaged, '

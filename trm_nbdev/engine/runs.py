@@ -771,9 +771,11 @@ def check(
 def verify(
     out: Path,  # results/<profile>
 ) -> list[tuple[str, str, str]]:  # file or folder; 'whole', 'stale', 'damaged' or 'no record'; and why
-    "The state of all records and models in a folder of results."
+    "The state of all records, other results and models in a folder."
     records: dict[str, dict] = {}
-    ways = dict(runs=partial(_state_of_run, records), found=_state_of_result, models=partial(_state_of_model, records))
+    ways: dict[str, Callable[[Path], tuple[str, str]]] = dict(
+        runs=partial(_state_of_run, records), found=_state_of_result, models=partial(_state_of_model, records)
+    )
     states = []
     for place, state_of in ways.items():
         for path in sorted((out / place).glob('[!.]*')):

@@ -664,7 +664,7 @@ def page(
     return '\n'.join(
         [
             f'# {title}\n',
-            f'`{command}` draws everything from the records in `runs`, and trains what has no record. '
+            f'`{command}` draws everything from the records in `runs` and `found`, and computes what has no record. '
             'With `--force` it trains everything anew.\n',
             provenance(records),
             *(path.read_text(encoding='utf-8') for path in tables if path.is_file()),
