@@ -495,13 +495,24 @@ def test_a_damaged_result_is_named_computed_again_and_then_whole(text, tmp_path)
     assert [state for _, state, _ in verify(tmp_path)] == ['whole']
 
 
-def test_a_result_depends_on_its_name_and_on_what_it_is_said_to_depend_on(tmp_path):
+def test_another_name_or_other_settings_are_another_result(tmp_path):
     kept = [
         keep(name, what, lambda k=k: k, tmp_path)['found']
         for k, (name, what) in enumerate([('a', {'x': 1, 'y': 2}), ('a', {'x': 2, 'y': 1}), ('b', {'x': 1, 'y': 2})])
     ]
     assert kept == [0, 1, 2]
     assert keep('a', {'y': 2, 'x': 1}, lambda: pytest.fail('it is there'), tmp_path)['found'] == 0
+
+
+def test_a_result_of_another_protocol_is_stale_and_computed_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as m:
+        m.setattr(runs, 'PROTOCOL', runs.PROTOCOL - 1)
+        keep('a', {}, lambda: 1, tmp_path)
+    assert [state for _, state, _ in verify(tmp_path)] == ['stale']
+    assert keep('a', {}, lambda: 2, tmp_path)['found'] == 2
+    assert sorted(state for _, state, _ in verify(tmp_path)) == ['stale', 'whole']
+    reseal(next((tmp_path / 'found').glob('*.json')), what={'other': 'settings'})
+    assert 'stale' in [state for _, state, _ in verify(tmp_path)]
 
 
 def test_a_result_that_fails_leaves_nothing(tmp_path):
@@ -514,4 +525,4 @@ def test_a_result_that_fails_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize('folder', sorted((ROOT / 'results').glob('*/found')), ids=lambda folder: folder.parent.name)
 def test_committed_results_are_whole(folder):
-    assert {state for name, state, _ in verify(folder.parent) if name.startswith('found/')} == {'whole'}
+    assert {runs._state_of_result(path)[0] for path in folder.glob('*.json')} == {'whole'}

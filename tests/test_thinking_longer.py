@@ -1,5 +1,6 @@
 "Thinking longer where the chapter cannot show it: what is refused or left out, and that neighbours do not matter."
 
+import json
 import re
 from dataclasses import replace
 from functools import partial
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 
 from trm_nbdev.model import TRM, TRMConfig
 from trm_nbdev.puzzles import maze, sudoku
@@ -181,6 +183,32 @@ def test_a_turned_maze_can_be_turned_back_and_its_paths_stay_shortest():
     assert maze.is_shortest_path(turn(answers), turn(questions), side).all()
     solved_turned = maze.solve_many(turn(questions), side)[1]
     assert maze.is_shortest_path(back(solved_turned), questions, side).all()
+
+
+@pytest.mark.parametrize('folder', sorted((ROOT / 'results').glob('*/found')), ids=lambda folder: folder.parent.name)
+def test_the_points_follow_from_the_records(folder):
+    "The table of points, and the bins of the logits, counted again from what was found."
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))]
+    shown = [r for r in records if 'steps' in r['what'] or r['what'].get('differ') == 'symmetry']
+    points = pd.read_csv(folder.parent / 'test_time_points.csv')
+    columns = ['way', 'budget', 'chains', 'solved', 'puzzles']
+    counted = [
+        (p['way'], p['budget'], p['chains'], p['right'].count(1), len(p['right']))
+        for r in shown
+        for p in r['found']['points']
+    ]
+    assert sorted(counted) == sorted(points[columns].itertuples(index=False, name=None))
+    assert np.allclose(points.exact, points.solved / points.puzzles, atol=1e-4)
+    right = sum(sum(map(sum, r['found']['legal'])) for r in shown if 'chains' in r['what'])
+    assert right == pd.read_csv(folder.parent / 'test_time_reliability.csv').right.sum()
+    for r in shown:  # the last of all budgets, from the answers of the single chains
+        if 'chains' in r['what']:
+            last = {p['way']: p for p in r['found']['points'] if p['chains'] == r['what']['chains']}
+            each, q = np.array(r['found']['right']), np.array(r['found']['q'])
+            assert last['any chain']['right'] == each.max(0).tolist()
+            best = q == q.max(0)
+            assert (np.where(best, each, 1).min(0) <= last['surest']['right']).all()
+            assert (np.where(best, each, 0).max(0) >= last['surest']['right']).all()
 
 
 def test_the_experiment_says_what_its_points_say(root):

@@ -55,14 +55,15 @@ class _Alive(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.sizes: dict[StorageWeakRef, int] = {}
-        self.most, self.peak = 0, 0  # bytes that may be alive, and the most that were
+        self.most, self.peak = 0, 0  # at most so many bytes are alive now; the most that ever were
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        made = [t.untyped_storage() for t in tree_leaves(out) if isinstance(t, Tensor) and not t.is_sparse]
-        self.sizes |= {StorageWeakRef(storage): storage.nbytes() for storage in made}
-        self.most += sum(storage.nbytes() for storage in made)
-        if self.most > self.peak:  # only then is it worth the time to see what is gone
+        tensors = [t for t in tree_leaves(out) if isinstance(t, Tensor) and not t.is_sparse]
+        made = {StorageWeakRef(s): s.nbytes() for s in (t.untyped_storage() for t in tensors)}
+        self.sizes |= made
+        self.most += sum(made.values())
+        if self.most > self.peak:  # only then can there be a new peak: see what is gone
             self.sizes = {ref: size for ref, size in self.sizes.items() if not ref.expired()}
             self.most = sum(self.sizes.values())
             self.peak = max(self.peak, self.most)

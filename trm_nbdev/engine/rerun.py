@@ -190,7 +190,7 @@ def status(
 
 # %% ../../nbs/4_engine_room/17_rerun.ipynb #b046ac2b
 def worker_context() -> BaseContext:
-    "How worker processes start: on Linux as forks of a server that has imported the package once, elsewhere afresh."
+    "How worker processes start: on Linux as forks of a server that has made the imports, elsewhere afresh."
     # a server listens at a path of at most 107 bytes, in the folder for temporary files
     forks = sys.platform == 'linux' and len(os.fsencode(gettempdir())) < 60
     context = multiprocessing.get_context('forkserver' if forks else 'spawn')
@@ -361,8 +361,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     'force': dict(action='store_true', help='train and compute everything anew, recorded or not'),
     'verify': dict(
         action='store_true',
-        help='train and write nothing; check the hashes of all records and models, and say which are whole, damaged, '
-        "or stale (of no use to today's code); the exit code is 1 if something is damaged",
+        help='train and write nothing; check the hashes of all records, results and models, and say which are whole, '
+        "damaged, or stale (of no use to today's code); the exit code is 1 if something is damaged",
     ),
     'tensorboard': dict(
         action='store_true', help='write curves for tensorboard --logdir PATH/tensorboard, with the PATH of --out'
@@ -634,7 +634,9 @@ def verified(
         check_mode(a)
         out = Path(a.out) if a.out else out_folder(None, a.profile, a.data)
         if not (found := verify(out)):
-            raise FileNotFoundError(f'{out} holds no records or models, expected them in its folders runs and models')
+            raise FileNotFoundError(
+                f'{out} holds no records or models, expected them in its folders runs, found and models'
+            )
     except (ValueError, OSError) as e:
         print(f'trm-rerun: {e}', file=sys.stderr)
         return 2

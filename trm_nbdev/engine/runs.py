@@ -488,7 +488,7 @@ def _that_counts(read: Callable[[Path], dict], path: Path, key: str, any_age: bo
     try:
         record = read(path)
         if record.get('key') != key:
-            raise ValueError(f'{path} is the record of another run, {record.get("id", "?")}')
+            raise ValueError(f'{path} is the record of another run, {record.get("id", "or of another result")}')
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as e:
@@ -653,11 +653,11 @@ def kept_model(
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #3de2257b
 def keep(
-    name: str,  # begins the name of the file
+    name: str,  # the file's name begins with it
     what: dict[str, Any],  # all that determines the result; JSON can hold it
     find: Callable[[], Any],  # computes the result: what JSON can hold, and NumPy arrays, which become lists
     out: Path | str,  # results/<profile>
-) -> dict[str, Any]:  # 'found' is the result; beside it 'key', 'what', 'core_seconds', 'machine', 'finished'
+) -> dict[str, Any]:  # 'found' is the result; beside it 'core_seconds' of this thread, 'machine', ...
     "A result that is not a training: read if it has been recorded, else computed and recorded."
     key = digest_of(dict(protocol=PROTOCOL, name=name, what=what))
     path = Path(out) / 'found' / f'{name}-{key[:8]}.json'
@@ -773,17 +773,19 @@ def verify(
 ) -> list[tuple[str, str, str]]:  # file or folder; 'whole', 'stale', 'damaged' or 'no record'; and why
     "The state of all records, other results and models in a folder."
     records: dict[str, dict] = {}
-    ways: dict[str, Callable[[Path], tuple[str, str]]] = dict(
-        runs=partial(_state_of_run, records), found=_state_of_result, models=partial(_state_of_model, records)
-    )
+    ways: dict[str, Callable[[Path], tuple[str, str]]] = {
+        'runs/[!.]*.json': partial(_state_of_run, records),
+        'found/[!.]*.json': _state_of_result,
+        'models/[!.]*/': partial(_state_of_model, records),
+    }
     states = []
-    for place, state_of in ways.items():
-        for path in sorted((out / place).glob('[!.]*')):
-            if path.is_dir() if place == 'models' else path.suffix == '.json':
-                try:
-                    states.append((f'{place}/{path.name}', *state_of(path)))
-                except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-                    states.append((f'{place}/{path.name}', 'damaged', str(e)))
+    for pattern, state_of in ways.items():
+        for path in sorted(out.glob(pattern)):
+            name = path.relative_to(out).as_posix()
+            try:
+                states.append((name, *state_of(path)))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+                states.append((name, 'damaged', str(e)))
     return states
 
 
@@ -794,9 +796,11 @@ def _state_of_run(records: dict[str, dict], path: Path) -> tuple[str, str]:
 
 
 def _state_of_result(path: Path) -> tuple[str, str]:
-    if read_sealed(path)['key'][:8] != path.stem[-8:]:
+    kept, (name, start) = read_sealed(path), path.stem.rsplit('-', 1)
+    if kept['key'][:8] != start:
         raise ValueError(f'{path} is damaged: its name and its key do not match')
-    return 'whole', ''
+    stale = kept['key'] != digest_of(dict(protocol=PROTOCOL, name=name, what=kept['what']))
+    return ('stale', "today's code gives it another key") if stale else ('whole', '')
 
 
 def _state_of_model(records: dict[str, dict], folder: Path) -> tuple[str, str]:

@@ -665,7 +665,7 @@ def page(
         [
             f'# {title}\n',
             f'`{command}` draws everything from the records in `runs` and `found`, and computes what has no record. '
-            'With `--force` it trains everything anew.\n',
+            'With `--force` it computes everything anew.\n',
             provenance(records),
             *(path.read_text(encoding='utf-8') for path in tables if path.is_file()),
             '## The experiments\n',
