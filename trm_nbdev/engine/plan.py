@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SMOKE', 'LONG', 'LAPTOP', 'QUICK', 'PAPER_SIZE', 'OVERNIGHT', 'PROFILES', 'PROTOCOL', 'RECIPES', 'DETERMINED',
-           'EXPERIMENTS', 'TASKS', 'RACES', 'Profile', 'profile_of', 'data_of', 'RunSpec', 'essential', 'searched',
-           'run_spec', 'work', 'rows_of', 'Task', 'race', 'in_race', 'seed_list', 'run_specs', 'project_root',
-           'out_folder', 'check_parameters', 'notebook_name']
+           'EXPERIMENTS', 'TASKS', 'RACES', 'Profile', 'profile_of', 'data_of', 'digest_of', 'RunSpec', 'essential',
+           'searched', 'run_spec', 'work', 'rows_of', 'Task', 'race', 'in_race', 'seed_list', 'run_specs',
+           'project_root', 'out_folder', 'check_parameters', 'notebook_name']
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #fb12e500
 import ast
@@ -227,6 +227,13 @@ def data_of(
 PROTOCOL = 3  # raise by hand when a change to the code alters results: older records then no longer count
 
 
+def digest_of(
+    what: Any,  # JSON can hold it
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of a value as JSON; the order of keys does not matter."
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
 @checked
 class RunSpec:
     "Everything that determines the result of a run; `ValueError` for a wrong value."
@@ -250,7 +257,7 @@ class RunSpec:
             how=determining(asdict(self.train_config)),
             seed=self.seed,
         )
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return digest_of(content)
 
     @property
     def id(self) -> str:

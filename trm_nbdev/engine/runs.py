@@ -6,8 +6,7 @@
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
            'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
-           'run_model', 'kept_model', 'keep', 'digest_of', 'run_all', 'run_rows', 'recorded_rows', 'every_seed',
-           'check', 'verify']
+           'run_model', 'kept_model', 'keep', 'run_all', 'run_rows', 'recorded_rows', 'every_seed', 'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -55,6 +54,7 @@ from trm_nbdev.engine.plan import (
     PROTOCOL,
     RunSpec,
     data_of,
+    digest_of,
     in_race,
     out_folder,
     profile_of,
@@ -671,13 +671,6 @@ def keep(
     with replacing(path) as new:
         new.write_text(sealed(kept))
     return kept
-
-
-def digest_of(
-    what: Any,  # JSON can hold it
-) -> str:  # 64 hexadecimal digits
-    "SHA-256 of a value as JSON; the order of keys does not matter."
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #acc8aba0
 _K = TypeVar('_K')
