@@ -9,6 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
@@ -526,3 +528,33 @@ def test_a_result_that_fails_leaves_nothing(tmp_path):
 @pytest.mark.parametrize('folder', sorted((ROOT / 'results').glob('*/found')), ids=lambda folder: folder.parent.name)
 def test_committed_results_are_whole(folder):
     assert {runs._state_of_result(path)[0] for path in folder.glob('*.json')} == {'whole'}
+
+
+def found(profile, name):
+    "The results of an experiment that are on file: run -> what was found."
+    records = {r['key']: r for r in map(read_sealed, (ROOT / 'results' / profile / 'runs').glob('*.json'))}
+    kept = [read_sealed(path) for path in (ROOT / 'results' / profile / 'found').glob(f'{name}-*.json')]
+    assert all(k['what']['weights'] == records[k['what']['run']]['weights_sha256'] for k in kept)
+    return {(records[run]['how']['steps'], records[run]['seed']): k['found'] for k in kept if (run := k['what']['run'])}
+
+
+def test_early_stops_table_follows_from_what_was_found():
+    table = pd.read_csv(ROOT / 'results' / 'quick' / 'early_stop.csv')
+    kept, seed = found('quick', 'early_stop'), table.model.str[-1].astype(int)
+    assert sorted(kept) == sorted(zip(table['training steps'], seed, strict=True))
+    for row, seed_ in zip(table.to_dict('records'), seed, strict=True):
+        one = kept[row['training steps'], seed_]
+        assert row['mean steps'] == round(sum(one['steps']) / len(one['steps']), 2)
+        assert row['times less work'] == round(16 / one['effect']['work'], 1)
+        assert len(one['q']) == row['test puzzles'] and {len(p) for p in one['thresholds']} == {5}
+
+
+def test_precisions_table_follows_from_what_was_found():
+    table = pd.read_csv(ROOT / 'results' / 'quick' / 'precision.csv')
+    kept = found('quick', 'precision')
+    assert [f'seed {seed}' for _, seed in sorted(kept)] == [*table.iloc[:, 0]]
+    for row, (_, one) in zip(table.to_dict('records'), sorted(kept.items()), strict=True):
+        low, full = (np.array(one['solved'][dtype]) for dtype in ('bfloat16', 'float32'))
+        assert (row['only in bfloat16'], row['only in float32']) == ((low > full).sum(), (full > low).sum())
+        assert row['difference %'] == round(100 * (low.mean() - full.mean()), 1)
+        assert low.mean() == pytest.approx(one['share']['bfloat16'][-1])

@@ -185,11 +185,14 @@ def test_a_turned_maze_can_be_turned_back_and_its_paths_stay_shortest():
     assert maze.is_shortest_path(back(solved_turned), questions, side).all()
 
 
-@pytest.mark.parametrize('folder', sorted((ROOT / 'results').glob('*/found')), ids=lambda folder: folder.parent.name)
+RECORDED = sorted({path.parent for path in (ROOT / 'results').glob('*/found/chains-*.json')})
+
+
+@pytest.mark.parametrize('folder', RECORDED, ids=lambda folder: folder.parent.name)
 def test_the_points_follow_from_the_records(folder):
     "The table of points, and the bins of the logits, counted again from what was found."
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob('*.json'))]
-    shown = [r for r in records if 'steps' in r['what'] or r['what'].get('differ') == 'symmetry']
+    records = [json.loads(path.read_text()) for name in ('steps', 'chains') for path in folder.glob(f'{name}-*.json')]
+    shown = [r for r in records if 'steps' in r['what'] or r['what']['differ'] == 'symmetry']
     points = pd.read_csv(folder.parent / 'test_time_points.csv')
     columns = ['way', 'budget', 'chains', 'solved', 'puzzles']
     counted = [

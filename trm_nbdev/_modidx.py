@@ -891,6 +891,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.model_path': ( '4_engine_room/runs.html#model_path',
                                                                              'trm_nbdev/engine/runs.py'),
+                                       'trm_nbdev.engine.runs.on_each_core': ( '4_engine_room/runs.html#on_each_core',
+                                                                               'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.pack_bits': ('4_engine_room/runs.html#pack_bits', 'trm_nbdev/engine/runs.py'),
                                        'trm_nbdev.engine.runs.peak_memory': ( '4_engine_room/runs.html#peak_memory',
                                                                               'trm_nbdev/engine/runs.py'),

@@ -6,7 +6,8 @@
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
            'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
-           'run_model', 'kept_model', 'keep', 'run_all', 'run_rows', 'recorded_rows', 'every_seed', 'check', 'verify']
+           'run_model', 'kept_model', 'keep', 'on_each_core', 'run_all', 'run_rows', 'recorded_rows', 'every_seed',
+           'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -22,6 +23,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -671,6 +673,15 @@ def keep(
     with replacing(path) as new:
         new.write_text(sealed(kept))
     return kept
+
+
+def on_each_core(
+    tasks: list[Callable[[], Any]],  # such as calls of `keep`
+) -> list:  # what each returns
+    "Compute each task with one thread, on all cores that this process may use."
+    cores = ThreadPoolExecutor(usable_cores(), initializer=torch.set_num_threads, initargs=[1])
+    with fixed_threads(1), cores:
+        return [*cores.map(lambda task: task(), tasks)]
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #acc8aba0
 _K = TypeVar('_K')
