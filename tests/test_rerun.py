@@ -46,7 +46,7 @@ def test_each_run_is_trained_once_although_several_notebooks_need_it(everything)
         for table, rows in ROWS.items()
         for changes in rows.values()
     }
-    ids.add(run_spec('smoke', rows_of('early_stop', 'smoke')['a quarter as long']).id)
+    ids.add(run_spec('smoke', rows_of('early_stop', 'smoke')['a quarter of the budget']).id)
     ids.add(run_spec('smoke', rows_of('long_run', 'smoke')['long run']).id)
     ids |= {run_spec('smoke', dict(compiled=compiled)).id for compiled in (True, False)}
     ids |= {spec.id for spec in race('smoke').values()}

@@ -21,7 +21,7 @@ def ids(seed: int = 0) -> set[str]:
         for table, rows in ROWS.items()
         for changes in rows.values()
     }
-    rows = [rows_of('early_stop', 'smoke')['a quarter as long'], rows_of('long_run', 'smoke')['long run']]
+    rows = [rows_of('early_stop', 'smoke')['a quarter of the budget'], rows_of('long_run', 'smoke')['long run']]
     others = {run_spec('smoke', row, seed).id for row in rows}
     return tables | others | {spec.id for spec in race('smoke', seed).values()}
 

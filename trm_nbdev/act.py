@@ -45,7 +45,7 @@ def act(
     "Stop when the rule says so, unless exploring, and after `n_sup` steps at the latest."
     explores = torch.rand(steps.shape, generator=generator, device=q.device) < exploration
     at_least = torch.randint(2, max(n_sup, 2) + 1, steps.shape, generator=generator, device=q.device)
-    return at_n_sup(q, steps, n_sup) | stop(q) & ~(explores & (steps < at_least))
+    return at_n_sup(q, steps, n_sup) | (stop(q) & ~(explores & (steps < at_least)))
 
 # %% ../nbs/1_idea/05_act.ipynb #cd7c9762
 def stopping_is_better(

@@ -41,4 +41,5 @@ def _move(
     "Move the average one step towards the current weights, in place."
     pairs = [(a, c) for a, c in zip(average, current, strict=True) if a.data_ptr() != c.data_ptr()]
     old, new = zip(*pairs, strict=True)
+    # `updates` counts the copy that `ema` makes, so it is one more than t
     torch._foreach_lerp_(old, new, 1 - ema_decay(int(updates) - 1, decay, warmup))

@@ -146,6 +146,7 @@ def solve(
         taken[slots] += 1
         work += len(slots)
         done = (q[slots] > threshold) | (taken[slots] >= steps)
+        # finished slots take the puzzles that wait; N, which is none, when all have been taken
         slots[done] = np.minimum(np.arange(waiting, waiting + done.sum()), N)
         waiting += done.sum()
         state = _start_again(model, state, done)

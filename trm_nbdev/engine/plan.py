@@ -392,7 +392,7 @@ def rows_of(
     rows = dict(EXPERIMENTS[experiment])
     if experiment == 'early_stop':
         usual = run_spec(profile, {}, data=profile_of(profile).built_in[benchmark]).train_config
-        rows['a quarter as long'] = {k: -(-getattr(usual, k) // 4) for k in ('steps', 'evaluations')}
+        rows['a quarter of the budget'] = {k: -(-getattr(usual, k) // 4) for k in ('steps', 'evaluations')}
     if experiment == 'long_run' and benchmark != SUDOKU:
         rows[LONG] = VARIANTS['w/ self-attention'] | rows[LONG]
     return rows

@@ -496,6 +496,7 @@ def bars(
 def curves(
     table: dict[str, list[dict]],  # method -> records, one per seed
     ax: Axes | None = None,  # where to draw
+    title: str = '',  # from `caption`; the picture has what stands before the first semicolon
 ) -> Axes:
     "Validation accuracy (averaged weights) against training samples, a line per seed."
     ax = ax or plt.subplots(figsize=(5, 3.2), layout='constrained')[1]
@@ -506,6 +507,7 @@ def curves(
             label = method if r is records[0] else None
             ax.plot(points.samples, 100 * points.valid_exact.astype(float), label=label, **style)
     ax.set(xlabel='training samples', ylabel='validation puzzles solved, %', ylim=(-2, 102))
+    ax.set_title(title.partition(';')[0], fontsize=8)
     ax.legend(fontsize=8)
     return ax
 
