@@ -121,11 +121,11 @@ PIECES = """import os, sys
 for text in ('one', '\\n', 'two', '\\n'):
     sys.stdout.write(text)
     sys.stdout.flush()
-print(os.environ['JPY_SESSION_NAME'], profile)"""
+print(os.environ['TRM_NOTEBOOK'], profile)"""
 
 
 def test_an_executed_notebook_has_one_piece_for_each_stream_and_knows_its_name(monkeypatch, tmp_path):
-    monkeypatch.setenv('JPY_SESSION_NAME', '')  # restores it afterwards
+    monkeypatch.setenv('TRM_NOTEBOOK', '')  # restores it afterwards
     notebook = small(tmp_path, "profile = 'quick'", PIECES)
     (tmp_path / 'scratch').mkdir()
     done = execute('my try', notebook, {'profile': 'smoke'}, tmp_path / 'out', tmp_path / 'scratch')
@@ -144,8 +144,11 @@ def test_an_executed_notebook_has_one_piece_for_each_stream_and_knows_its_name(m
     ],
 )
 def test_the_name_of_a_notebook(monkeypatch, path, name):
+    monkeypatch.delenv('TRM_NOTEBOOK', raising=False)
     monkeypatch.setenv('JPY_SESSION_NAME', path)
     assert notebook_name('idea') == name
+    monkeypatch.setenv('TRM_NOTEBOOK', 'nbs/another.ipynb')
+    assert notebook_name('idea') == 'another'
 
 
 OWN = "profile = 'quick'  # smoke\nseeds = None\nout = None"

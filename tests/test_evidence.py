@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from trm_nbdev.baselines import BASE, ROWS, benchmark_of
-from trm_nbdev.engine.evidence import WORDS, Claim, holm, judge, ratio_of, reach
+from trm_nbdev.engine.evidence import WORDS, Claim, holm, judge, ratio_of, reach, sentence
 from trm_nbdev.engine.runs import every_seed, whole_records
 from trm_nbdev.engine.tables import CLAIMS
 
@@ -162,6 +162,21 @@ def test_made_up_tables_are_judged_alike_by_other_code_and_every_word_is_said():
         records, claims = table(seed)
         said |= same_words(claims, records)
     assert said == {*WORDS}
+
+
+@pytest.mark.parametrize('censored, bound', [('early', 'at most'), ('late', 'at least'), ('', '')])
+@pytest.mark.parametrize('turned', [False, True])
+def test_a_sentence_bounds_the_ratio_on_the_right_side(censored, bound, turned):
+    "One censored seed makes its row's mean a lower bound; whichever row is called better, the sooner one is named first."
+    rows = dict(early=[training(60_000 + 1000 * k, k) for k in range(5)])
+    rows['late'] = [training(85_000 + 2000 * k, 10 + k) for k in range(5)]
+    if censored:
+        rows[censored][4] = training(200_000, 30)
+    claim = Claim('one learns sooner', *(('late', 'early') if turned else ('early', 'late')))
+    (finding,) = judge([claim], rows)
+    text = sentence(finding, rows)
+    assert 'early learns ' in text and f'early learns {bound} '.replace('  ', ' ') in text
+    assert ('at most' in text, 'at least' in text) == (bound == 'at most', bound == 'at least')
 
 
 def recorded_tables():

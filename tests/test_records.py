@@ -211,7 +211,7 @@ def test_of_a_training_that_cannot_be_written_the_last_checkpoint_is_kept(what, 
     assert not list(tmp_path.rglob('*.tmp*'))
     folder = tmp_path / 'checkpoints' / spec.id
     if not keeps:
-        assert 'Once that is mended, the same command begins anew\n' in printed.err and not folder.exists()
+        assert 'Once that is fixed, the same command begins anew\n' in printed.err and not folder.exists()
         return
     step = runs.kept_steps(folder)[0]
     assert f'the same command goes on from its checkpoint of step {step}, kept in {folder}\n' in printed.err

@@ -99,7 +99,7 @@ def test_puzzles_that_do_not_fit_are_refused(tasks):
 
 @pytest.mark.parametrize('kind', ['sudoku', 'maze', 'arc'])
 def test_without_a_browser_there_is_a_picture(kind, tasks, monkeypatch):
-    for name in ('JPY_SESSION_NAME', 'VSCODE_PID'):
+    for name in ('JPY_SESSION_NAME', 'VSCODE_PID', 'TRM_NOTEBOOK'):
         monkeypatch.delenv(name, raising=False)
     if kind == 'arc':
         thinker = Thinker(arc_model(tasks), tasks)
@@ -110,6 +110,8 @@ def test_without_a_browser_there_is_a_picture(kind, tasks, monkeypatch):
     monkeypatch.setenv('JPY_SESSION_NAME', 'a.ipynb')
     shown, _ = thinker._repr_mimebundle_()
     assert {'image/png', 'application/vnd.jupyter.widget-view+json'} <= shown.keys()
+    monkeypatch.setenv('TRM_NOTEBOOK', 'a.ipynb')  # trm-rerun in a cell of JupyterLab
+    assert thinker._repr_mimebundle_().keys() == {'image/png', 'text/plain'}
 
 
 # Stands for JupyterLab: what the widget sends goes to `kernel`, a Python function, and its reply to the widget.

@@ -59,7 +59,7 @@ def row(path: str, revision: str) -> dict:
 
     return {
         'run': record['id'],
-        'seed': record.get('seed', 0),
+        'seed': record.get('seed', int(m[1]) if (m := re.search(r'-seed(\d+)-', record['id'])) else 0),
         'in front': model.get('puzzle_emb_len', ''),
         'channels': model.get('hidden_size', ''),
         'lr': how.get('lr', ''),

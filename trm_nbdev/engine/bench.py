@@ -932,7 +932,7 @@ def write_bench(
 # %% ../../nbs/4_engine_room/19_bench.ipynb #b6c88bcc
 def main(
     argv: Sequence[str] | None = None,  # arguments; default: those of the command line
-) -> int:  # exit code: 0, or 2 for wrong arguments
+) -> int:  # exit code: 0, 1 if the results cannot be written, 2 for wrong arguments
     "The command trm-bench."
     p = _parser()
     a = p.parse_args(argv)

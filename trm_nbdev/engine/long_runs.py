@@ -54,7 +54,8 @@ def can_compile(
 def compile_network(model: TRM) -> bool:  # False: it cannot be compiled here
     "Compile a model's network, or both of them, in place, or say in one line why not."
     if not can_compile(model.device):
-        print("no C++ compiler with Python's headers found: running without torch.compile, which is slower")
+        needed = "C++ compiler with Python's headers" if model.device.type == 'cpu' else 'C compiler'
+        print(f'no {needed} found: running without torch.compile, which is slower')
         return False
     for net in filter(None, (model.net, model.answer_net)):
         net.compile(dynamic=False)

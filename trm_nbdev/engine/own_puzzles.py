@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from ..checks import Repeats, expect
 from .long_runs import fixed_threads
-from .page import BOXES
+from .page import BOXES, puzzle_of
 from .sudoku_solver import check_clues
 from .weights import load_model, shipped_models
 from ..model import TRM
@@ -198,7 +198,7 @@ class Answer:
     puzzle: Own
     tokens: np.ndarray  # (L,) uint8
     steps: int  # supervision steps, of all chains
-    sure: float  # how probable the model thinks it that its answer is right; NaN if no single chain gave it
+    sure: float  # the model's probability, 0 to 1, that its answer is right; NaN if no single chain gave this answer
 
     @property
     def text(self) -> str:
@@ -256,6 +256,12 @@ def solve_puzzles(
     for name in dict.fromkeys(p.name for p in own):
         where = [k for k, p in enumerate(own) if p.name == name]
         fitting = given or model_for(own[where[0]])
+        if (
+            given
+            and len(own[where[0]].tokens) == given.config.seq_len
+            and (kind := puzzle_of(given.config)['key']) != name
+        ):
+            raise ValueError(f'model reads {kind}, expected one for {name}')
         questions, n_sup = np.stack([own[k].tokens for k in where]), fitting.config.n_sup
         budget, change = (n_sup if steps is None else steps) * chains, Difference(symmetry=own[where[0]].symmetry)
         with fixed_threads(1 if len(where) * chains < MANY else torch.get_num_threads()):

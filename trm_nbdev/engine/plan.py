@@ -25,7 +25,7 @@ import trm_nbdev
 from ..baselines import BASE, COLUMNS, FOUR_MODELS, ROWS, SAMPLES, VARIANTS
 from ..checks import Seed, checked, expect, short_repr
 from .data import BUILT_IN, SUDOKU, ArcData, BenchmarkData, MazeData, SudokuData, real_folder, source_of
-from .files import check_writable
+from .files import check_writable, expanded
 from .long_runs import determining
 from ..model import TRMConfig
 from ..training import TrainConfig, stages, training_work
@@ -298,7 +298,7 @@ def _check_changes(changes: Any) -> None:
 # %% ../../nbs/4_engine_room/13_plan.ipynb #f810d93a
 def essential(
     changes: dict[str, Any],  # fields of `TRMConfig`, as in `VARIANTS`, or of `TrainConfig`
-) -> dict[str, Any]:  # those that make another model or training of TRM: rows with the same ones are the same run
+) -> dict[str, Any]:  # those that differ from TRM; rows that differ in the same way are the same run
     "Without `recompute`, which changes no result, and without what TRM has anyway."
     usual = {f.name: f.default for f in fields(TRMConfig)}
     return {k: v for k, v in changes.items() if k != 'recompute' and (k not in usual or v != usual[k])}
@@ -310,7 +310,10 @@ def searched(
     data: BenchmarkData,  # from `data_of`
 ) -> dict[str, Any]:  # fields of `TRMConfig` and `TrainConfig`
     "What a search has found for a row at a profile's size, on these puzzles."
-    found = profile_of(profile).searched.get(data.name, {})
+    p = profile_of(profile)
+    found = p.searched.get(data.name, {})
+    # compiling as the profile does anyway makes no other row
+    changes = {k: v for k, v in changes.items() if k != 'compiled' or v != p.train_config.compiled}
     for rows in ROWS.values():
         for row in rows.keys() & found.keys():
             if essential(rows[row]) == essential(changes):
@@ -321,7 +324,7 @@ def searched(
 def run_spec(
     profile: str,  # a key of `PROFILES`
     changes: dict[str, Any],  # fields of `TRMConfig`, as in `VARIANTS`, or of `TrainConfig`
-    seed: int = 0,
+    seed: int = 0,  # of the initial weights, the order of the puzzles and the exploration
     data: BenchmarkData | None = None,  # from `data_of`; None: the profile's built-in Sudokus
     recipe: str = 'paper',  # a key of `RECIPES`, whose fields `changes` overrides
 ) -> RunSpec:
@@ -385,13 +388,14 @@ def rows_of(
     experiment: str,  # a key of `EXPERIMENTS`
     profile: str = 'quick',  # a key of `PROFILES`
     benchmark: str = SUDOKU,  # a key of `BUILT_IN`
+    data: str | Path | None = None,  # where the puzzles come from, see `load`; a budget may depend on it
 ) -> dict[str, dict[str, Any]]:  # row -> changed fields, see `run_spec`; a new dictionary each time
     "The rows that an experiment compares."
     if not isinstance(experiment, str) or experiment not in EXPERIMENTS:
         raise ValueError(f'experiment is {short_repr(experiment)}, expected one of {", ".join(EXPERIMENTS)}')
-    rows = dict(EXPERIMENTS[experiment])
+    rows = {row: dict(changes) for row, changes in EXPERIMENTS[experiment].items()}
     if experiment == 'early_stop':
-        usual = run_spec(profile, {}, data=profile_of(profile).built_in[benchmark]).train_config
+        usual = run_spec(profile, {}, data=data_of(profile, benchmark, data)).train_config
         rows['a quarter of the budget'] = {k: -(-getattr(usual, k) // 4) for k in ('steps', 'evaluations')}
     if experiment == 'long_run' and benchmark != SUDOKU:
         rows[LONG] = VARIANTS['w/ self-attention'] | rows[LONG]
@@ -584,7 +588,7 @@ def out_folder(
     profile_of(profile)
     expect(str | Path | None, out=out)
     name = profile if source_of(data) == 'built-in' else f'{profile}-real'
-    return check_writable(Path(out) if out else project_root() / 'results' / name)
+    return check_writable(expanded(out) if out else project_root() / 'results' / name)
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #babb5593
 def check_parameters(
@@ -609,5 +613,5 @@ def notebook_name(
     otherwise: str,  # the name if that is not known
 ) -> str:
     "The name of the notebook that is being executed, without its ending."
-    path = Path(os.environ.get('JPY_SESSION_NAME', ''))
+    path = Path(os.environ.get('TRM_NOTEBOOK') or os.environ.get('JPY_SESSION_NAME', ''))
     return path.stem if path.suffix == '.ipynb' else otherwise

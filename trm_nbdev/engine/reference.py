@@ -359,7 +359,10 @@ def group_of(name: str) -> str:  # a key of `TOLERANCE`, or a later step, or 'fi
     return 'gradients' if '.grad.' in name else name.split('.')[0]
 
 # %% ../../nbs/4_engine_room/18_reference.ipynb #1d1833ce
-def tolerance(group: str, last: int) -> float:  # for the groups, see `group_of`
+def tolerance(
+    group: str,  # see `group_of`
+    last: int,  # number of the last step recorded
+) -> float:  # the largest difference allowed
     "How far apart a group may be: 100 times more each step after 2; 'final' is as step `last`, but at least as step 2."
     step = last if group == 'final' else int(group[4:]) if re.fullmatch(r'step\d+', group) else 0
     if group == 'final' or step > 2:

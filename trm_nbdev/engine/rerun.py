@@ -41,7 +41,7 @@ from ..baselines import VARIANTS
 from ..checks import adapter, in_words, short_repr
 from .data import SOURCES, SUDOKU, source_of
 from .devices import Lost, by_torchrun, process_group, rank, ranks, share
-from .files import replacing
+from .files import expanded, replacing
 from .memory import check_memory
 from trm_nbdev.engine.plan import (
     DETERMINED,
@@ -141,7 +141,7 @@ def _papermill_error(notebook: Path, executed: Path, parameters: dict[str, Any])
 
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # else every kernel warns that its messages are not encrypted
     options: Any = dict(progress_bar=False, kernel_name='python3', extra_arguments=quiet, coalesce_streams=True)
-    os.environ['JPY_SESSION_NAME'] = str(notebook)  # as Jupyter does, see `notebook_name`
+    os.environ['TRM_NOTEBOOK'] = str(notebook)  # see `notebook_name`
     try:
         papermill.execute_notebook(str(notebook), str(executed), parameters, **options)
     except PapermillExecutionError as e:
@@ -435,7 +435,7 @@ def plan(
     if a.seeds:
         parameters['seeds'] = seed_list(a.seeds, ())
     if a.out:
-        parameters['out'] = str(Path(a.out).resolve())
+        parameters['out'] = str(expanded(a.out).resolve())
     source = source_of(a.data)
     if source not in SOURCES:
         source = str(Path(source).resolve())
@@ -463,7 +463,8 @@ def _runs_of(name: str, profile: str, source: str, parameters: dict[str, Any]) -
     if name not in EXPERIMENTS:
         return {}
     benchmark = parameters.get('benchmark', SUDOKU)
-    return run_specs(rows_of(name, profile, benchmark), profile, parameters.get('seeds'), source, benchmark)
+    rows = rows_of(name, profile, benchmark, source)
+    return run_specs(rows, profile, parameters.get('seeds'), source, benchmark)
 
 
 def _is_left(name: str, n_rows: int) -> bool:
@@ -632,7 +633,7 @@ def verified(
         if others:
             raise ValueError(f'--verify trains nothing: expected it without --{", --".join(others)}')
         check_mode(a)
-        out = Path(a.out) if a.out else out_folder(None, a.profile, a.data)
+        out = expanded(a.out) if a.out else out_folder(None, a.profile, a.data)
         if not (found := verify(out)):
             raise FileNotFoundError(
                 f'{out} holds no records or models, expected them in its folders runs, found and models'

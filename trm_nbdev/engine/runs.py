@@ -80,7 +80,7 @@ def final_test(
     t: Training,  # a finished training
     data: BenchmarkData,  # with the test puzzles, which are looked at here and nowhere else
     batch_size: int = 64,  # puzzles at a time
-) -> dict:  # by weights ('ema' and 'raw'): see `solve_tests`; besides, examples and residuals
+) -> dict:  # 'ema' and 'raw': each as in `solve_tests`; 'examples'; 'residuals'
     "Solve the test puzzles with the averaged and with the raw weights."
     with averaged_weights(t) as model:
         ema, shown = solve_tests(model, data, batch_size)
@@ -342,7 +342,7 @@ def _after_training(spec: RunSpec, path: Path, checkpoints: Path | None) -> Iter
         where = f'goes on from its checkpoint of step {kept[0]}, kept in {checkpoints}' if kept else 'begins anew'
         force = f' (with TRM_RETRAIN_BEFORE={oldest} in place of --force)' if oldest else ''
         told = f'{spec.id}: training is finished, but {path} cannot be written: {e}'
-        raise OSError(f'{told}. Once that is mended, the same command {where}{force}') from e
+        raise OSError(f'{told}. Once that is fixed, the same command {where}{force}') from e
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #b8e05d7f
 def metrics_path(

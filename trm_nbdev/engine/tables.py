@@ -436,7 +436,7 @@ def describe(
     before = ' (before the votes)' if 'versions' in r['results'][kinds[0]] else ''
     return (
         f'{method}: of {first["puzzles"]} test puzzles it solved {shares}, '
-        f'and it got {first["cells"]:.1f} % of the cells to be filled in right{before}{seeds}; '
+        f'and it answered {first["cells"]:.1f} % of the cells to be filled in correctly{before}{seeds}; '
         f'{r["parameters"]:,} parameters.'
     )
 
@@ -638,7 +638,9 @@ def provenance(records: Sequence[dict]) -> str:  # Markdown
         'threads a run': ', '.join(sorted({str(r['how']['threads']) for r in records})),
         'finished': ' to '.join(dict.fromkeys(days)),
         'device': made_with('device'),
-        'processor': f'{made_with("processor")}, {made_with("instructions")}, {made_with("cores")} cores',
+        'processor': made_with('processor'),
+        'instructions': made_with('instructions'),
+        'cores': made_with('cores'),
         'system': made_with('system'),
         'Python': made_with('python'),
         'torch': made_with('torch'),
