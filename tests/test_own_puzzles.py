@@ -228,3 +228,12 @@ def test_what_cannot_be_learned_is_refused(changes, tasks, message):
     with pytest.raises(ValueError) as e:
         learn_tasks(arc_model(**changes), make_tasks(1, side=5)[:tasks], BRIEF)
     assert message in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ('model', 'puzzle', 'kind'), [('sudoku-6x6', f'S{"." * 34}G', 'maze'), ('maze-8x8', '.' * 64, 'sudoku')]
+)
+def test_a_model_of_other_puzzles_of_the_same_size_is_refused_in_one_line(model, puzzle, kind, capsys):
+    assert main(['--model', model, puzzle]) == 2
+    said = capsys.readouterr().err
+    assert f'model reads {model}, expected one for {kind}-' in said and 'Traceback' not in said

@@ -611,6 +611,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'trm_nbdev/engine/own_puzzles.py'),
                                               'trm_nbdev.engine.own_puzzles._read_sudoku': ( '4_engine_room/own_puzzles.html#_read_sudoku',
                                                                                              'trm_nbdev/engine/own_puzzles.py'),
+                                              'trm_nbdev.engine.own_puzzles._reader': ( '4_engine_room/own_puzzles.html#_reader',
+                                                                                        'trm_nbdev/engine/own_puzzles.py'),
                                               'trm_nbdev.engine.own_puzzles._spelt': ( '4_engine_room/own_puzzles.html#_spelt',
                                                                                        'trm_nbdev/engine/own_puzzles.py'),
                                               'trm_nbdev.engine.own_puzzles._typed': ( '4_engine_room/own_puzzles.html#_typed',

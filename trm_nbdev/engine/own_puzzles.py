@@ -255,13 +255,7 @@ def solve_puzzles(
     answers: dict[int, Answer] = {}
     for name in dict.fromkeys(p.name for p in own):
         where = [k for k, p in enumerate(own) if p.name == name]
-        fitting = given or model_for(own[where[0]])
-        if (
-            given
-            and len(own[where[0]].tokens) == given.config.seq_len
-            and (kind := puzzle_of(given.config)['key']) != name
-        ):
-            raise ValueError(f'model reads {kind}, expected one for {name}')
+        fitting = _reader(own[where[0]], given)
         questions, n_sup = np.stack([own[k].tokens for k in where]), fitting.config.n_sup
         budget, change = (n_sup if steps is None else steps) * chains, Difference(symmetry=own[where[0]].symmetry)
         with fixed_threads(1 if len(where) * chains < MANY else torch.get_num_threads()):
@@ -271,6 +265,13 @@ def solve_puzzles(
             sure = float(expit(thought.q[same, i].max())) if same.any() else float('nan')
             answers[k] = Answer(own[k], thought.tokens[i], int(thought.passes[i]), sure)
     return [answers[k] for k in range(len(own))]
+
+
+def _reader(puzzle: Own, given: TRM | None) -> TRM:
+    "The given model, unless it reads other puzzles of this size; or else one that fits."
+    if given and len(puzzle.tokens) == given.config.seq_len and (kind := puzzle_of(given.config)['key']) != puzzle.name:
+        raise ValueError(f'model reads {kind}, expected one for {puzzle.name}')
+    return given or model_for(puzzle)
 
 
 def solve_puzzle(
