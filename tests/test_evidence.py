@@ -167,7 +167,7 @@ def test_made_up_tables_are_judged_alike_by_other_code_and_every_word_is_said():
 @pytest.mark.parametrize('censored, bound', [('early', 'at most'), ('late', 'at least'), ('', '')])
 @pytest.mark.parametrize('turned', [False, True])
 def test_a_sentence_bounds_the_ratio_on_the_right_side(censored, bound, turned):
-    "One censored seed makes its row's mean a lower bound; whichever row is called better, the sooner one is named first."
+    "A censored seed makes the mean of its row a lower bound. Whatever is claimed, the sentence names the sooner row."
     rows = dict(early=[training(60_000 + 1000 * k, k) for k in range(5)])
     rows['late'] = [training(85_000 + 2000 * k, 10 + k) for k in range(5)]
     if censored:

@@ -237,3 +237,8 @@ def test_a_model_of_other_puzzles_of_the_same_size_is_refused_in_one_line(model,
     assert main(['--model', model, puzzle]) == 2
     said = capsys.readouterr().err
     assert f'model reads {model}, expected one for {kind}-' in said and 'Traceback' not in said
+
+
+def test_a_maze_model_of_4x4_whose_tokens_a_sudoku_also_has_is_taken():
+    model = TRM(TRMConfig(vocab_size=6, seq_len=16, hidden_size=16, heads=2, multiple=16, mixer='attention'))
+    assert solve_puzzle('S..#\n.#..\n...#\n##.G', model=model).puzzle.name == 'maze-4x4'

@@ -546,7 +546,9 @@ def test_early_stops_table_follows_from_what_was_found():
         one = kept[row['training steps'], seed_]
         assert row['mean steps'] == round(sum(one['steps']) / len(one['steps']), 2)
         assert row['times less work'] == round(16 / one['effect']['work'], 1)
-        assert len(one['q']) == row['test puzzles'] and {len(p) for p in one['thresholds']} == {5}
+        assert len(one['q']) == row['test puzzles'] and len(one['thresholds']) == 73
+        shares = [row[f'{name} %'] for name in ('solved, all 16 steps', 'solved, early stop', 'same answer')]
+        assert shares == [round(100 * one['effect'][name], 1) for name in ('all steps', 'early stop', 'same')]
 
 
 def test_precisions_table_follows_from_what_was_found():

@@ -269,8 +269,9 @@ def solve_puzzles(
 
 def _reader(puzzle: Own, given: TRM | None) -> TRM:
     "The given model, unless it reads other puzzles of this size; or else one that fits."
-    if given and len(puzzle.tokens) == given.config.seq_len and (kind := puzzle_of(given.config)['key']) != puzzle.name:
-        raise ValueError(f'model reads {kind}, expected one for {puzzle.name}')
+    tokens = maze.PATH + 1 if isinstance(puzzle, OwnMaze) else sudoku.side_of(puzzle.box) + 2
+    if given and len(puzzle.tokens) == given.config.seq_len and given.config.vocab_size != tokens:
+        raise ValueError(f'model reads {puzzle_of(given.config)["key"]}, expected one for {puzzle.name}')
     return given or model_for(puzzle)
 
 

