@@ -689,7 +689,7 @@ def on_each_core(
     tasks: list[Callable[[], Any]],  # such as calls of `keep`
 ) -> list:  # what each returns
     "Compute each task with one thread, on all cores that this process may use."
-    cores = ThreadPoolExecutor(usable_cores(), initializer=torch.set_num_threads, initargs=[1])
+    cores = ThreadPoolExecutor(usable_cores(), initializer=torch.set_num_threads, initargs=(1,))
     with fixed_threads(1), cores:
         return [*cores.map(lambda task: task(), tasks)]
 
