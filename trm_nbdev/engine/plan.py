@@ -103,11 +103,19 @@ _searched6: dict[str, dict[str, Any]] = {
     'TRM, k=3, T=6': dict(lr=8e-3),
     'HRM, k=1, T=1': dict(lr=4e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
     'HRM, k=3, T=3': dict(lr=4e-3),
+    'HRM, k=4, T=4': dict(lr=4e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
+    'HRM, k=3, T=6': dict(lr=4e-3),
     'HRM, one supervision step': dict(lr=8e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
     'TRM, one supervision step': dict(lr=8e-3),
 }
 _searched_arc: dict[str, dict[str, Any]] = {row: dict(lr=5e-4) for row in (BASE, 'HRM', 'w/ self-attention')}
 _searched_arc['Direct pred'] = dict(lr=1e-3)
+_searched_maze: dict[str, dict[str, Any]] = {
+    BASE: dict(lr=4e-3),
+    'HRM': dict(lr=5e-4),
+    'w/ self-attention': dict(lr=1e-3),
+    'Direct pred': dict(lr=2e-3, puzzle_emb_ndim=0, puzzle_emb_len=0),
+}
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #4f66a13d
 LONG = 'long run'  # the row of one long training
@@ -122,16 +130,20 @@ _quick_seeds = {
 
 # %% ../../nbs/4_engine_room/13_plan.ipynb #382078cd
 _arc_setting = dict(hidden_size=64, heads=4, T=2, n=2, steps=4000, evaluations=40)
+_maze_setting = dict(
+    hidden_size=64, heads=4, T=2, n=2, steps=6000, evaluations=40, warmup=200, train_n_sup=4, halt_weight=0.1
+)
 LAPTOP = Profile(
     note='overnight on two CPU cores',
     built_in=_by_benchmark(
         SudokuData(clues=18, seed=1),
-        MazeData(8, 12, augmented=True),
+        MazeData(12, 28, augmented=True),
         *_arc_like(6, 3, n_train=80, n_valid=32, n_test=160, seed=1),
     ),
     real=_by_benchmark(SudokuData((3, 3)), MazeData(n_train=872), _small_arc, replace(_small_arc, version=2)),
     special={
         'sudoku-6x6-18-clues': dict(hidden_size=32, steps=1600, evaluations=40, stop_at=0.99),
+        'maze-12x12-28': _maze_setting,
         'arc-like-one-rule-6x6': _arc_setting,
         'arc-like-two-rules-6x6': _arc_setting,
     },
@@ -141,6 +153,7 @@ LAPTOP = Profile(
     check_steps=200,
     searched={
         'sudoku-6x6-18-clues': _searched6,
+        'maze-12x12-28': _searched_maze,
         'arc-like-one-rule-6x6': _searched_arc,
         'arc-like-two-rules-6x6': _searched_arc,
     },
