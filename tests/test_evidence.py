@@ -387,7 +387,7 @@ def test_sudoku_extreme_says_when_runs_end():
 
 def test_arc_says_what_every_row_solves():
     one_rule = {'Direct pred': 53.8, 'HRM': 23.3, 'TRM-Att (Ours)': 24.3, 'TRM-MLP (Ours)': 20.6}
-    two_rules = {'Direct pred': 22.8, 'TRM-Att (Ours)': 2.0, 'TRM-MLP (Ours)': 2.2}
+    two_rules = {'Direct pred': 22.8, 'HRM': 1.1, 'TRM-Att (Ours)': 2.0, 'TRM-MLP (Ours)': 2.2}
     for benchmark, solved in {'ARC-AGI-1': one_rule, 'ARC-AGI-2': two_rules}.items():
         rows = ROWS[f'Table 5, {benchmark}']
         runs = every_seed(rows, 'laptop', 'built-in', ROOT / 'results' / 'laptop', benchmark)
@@ -398,6 +398,26 @@ def test_arc_says_what_every_row_solves():
         halves = {row: sum(reach(r['curve']).reached for r in of_row) for row, of_row in runs.items()}
         assert [row for row, half in halves.items() if half] == ['Direct pred'] * (benchmark == 'ARC-AGI-1')
         assert halves['Direct pred'] == 2 * (benchmark == 'ARC-AGI-1')
+
+
+def test_maze_hard_says_where_every_row_ends():
+    runs = every_seed(ROWS['Table 4, Maze-Hard'], 'laptop', 'built-in', ROOT / 'results' / 'laptop', 'Maze-Hard')
+    ends = {row: (round(percent(of_row).mean(), 1), len(of_row)) for row, of_row in runs.items()}
+    assert ends == {'Direct pred': (65.4, 5), 'TRM-Att (Ours)': (84.6, 3), 'TRM-MLP (Ours)': (62.1, 5)}
+    assert {(r['data']['side'], r['data']['min_path'], r['machine']['device']) for of in runs.values() for r in of} == {
+        (12, 28, 'NVIDIA H100 80GB HBM3')
+    }
+    direct = [reach(r['curve']) for r in runs['Direct pred']]
+    soonest = min(reach(r['curve']).taken for r in runs['TRM-Att (Ours)'])
+    assert [sum(half.reached for half in direct), sum(half.taken < soonest for half in direct)] == [4, 2]
+    assert [*np.round([percent(runs['Direct pred']).min(), percent(runs['Direct pred']).max()])] == [43, 81]
+
+
+def test_recursion_depth_says_how_one_run_fell():
+    falls = [[100 * p['valid_exact'] for p in r['curve'][-4:]] for r in recorded('Table 3', 'HRM, k=4, T=4')]
+    assert [(round(fall[0]), round(fall[-1])) for fall in falls if fall[-1] < 5] == [(83, 2)]
+    for row in ('HRM, k=4, T=4', 'HRM, k=3, T=6'):
+        assert {r['machine']['device'] for r in recorded('Table 3', row)} == {'NVIDIA H100 80GB HBM3'}
 
 
 def test_recursion_depth_says_where_every_row_ends():

@@ -23,6 +23,8 @@ LEFT = {  # pattern of a run's name -> why the task is no longer used
     'maze-5x5': 'a trial: not learned faster',
     'maze-6x6-10': 'no row solved half of the mazes but direct prediction',
     'maze-6x6-6-': 'a trial: not learned faster',
+    'perfect-maze-.*steps6000': 'a trial: TRM-Att did not solve half of the mazes',
+    'maze-(8x8-12|10x10-12|12x12-20)-.*steps6000': 'a trial: harder mazes were learned, too',
     '(perfect-)?maze-.*steps5000': 'a trial: TRM-Att did not solve half of the mazes',
 }
 COLUMNS = 'run,seed,in front,channels,lr,samples,validation %,test %,test raw %,finished,revision,file,left'
