@@ -411,6 +411,18 @@ def test_maze_hard_says_where_every_row_ends():
     soonest = min(reach(r['curve']).taken for r in runs['TRM-Att (Ours)'])
     assert [sum(half.reached for half in direct), sum(half.taken < soonest for half in direct)] == [4, 2]
     assert [*np.round([percent(runs['Direct pred']).min(), percent(runs['Direct pred']).max()])] == [43, 81]
+    found = judge(CLAIMS['Table 4, Maze-Hard'], runs)
+    assert [f.raw.word for f in found] == ['holds', 'not run', 'holds']
+    raw = {row: percent(of_row, 'raw').mean() for row, of_row in runs.items()}
+    ahead = [raw['TRM-Att (Ours)'] - raw[row] for row in ('Direct pred', 'TRM-MLP (Ours)')]
+    assert [*np.round(ahead)] == [23, 37]
+
+
+def test_recursion_depth_says_where_trm_is_ahead_with_raw_weights():
+    runs = every_seed(ROWS['Table 3'], 'laptop', 'built-in', ROOT / 'results' / 'laptop')
+    found = [f for f in judge(CLAIMS['Table 3'], runs) if f.claim.statement.startswith('At about the same depth')]
+    assert [f.raw.word for f in found] == ['holds', 'undecided', 'holds', 'holds', 'undecided']
+    assert [f.averaged.word for f in found] == ['holds', *['undecided'] * 4]
 
 
 def test_recursion_depth_says_how_one_run_fell():
