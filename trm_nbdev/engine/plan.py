@@ -134,7 +134,7 @@ _maze_setting = dict(
     hidden_size=64, heads=4, T=2, n=2, steps=6000, evaluations=40, warmup=200, train_n_sup=4, halt_weight=0.1
 )
 LAPTOP = Profile(
-    note='overnight on two CPU cores',
+    note='a day on two CPU cores',
     built_in=_by_benchmark(
         SudokuData(clues=18, seed=1),
         MazeData(12, 28, augmented=True),
